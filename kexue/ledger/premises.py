@@ -1,0 +1,98 @@
+"""Wrong premises: what a check rests on is handed out wrong, and the check must notice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sympy as sp
+
+from .values import flatten
+
+VARIABLE = "KEXUE_PREMISE"  # "label:k", for a run in another process
+_wrong: tuple[str, int] | None = None
+
+
+@contextmanager
+def mutating(label: str, k: int = 0) -> Iterator[None]:
+    """Within this context the premise ``label`` is handed out wrong, in its ``k``-th way.
+
+    Whatever rests on the premise must then be refuted; what still passes does not rest on it.
+
+    >>> from kexue.ledger import defined
+    >>> with mutating("eq-demo-slope"):
+    ...     defined("eq-demo-slope", 2)
+    eq-demo-slope · defined
+    3
+    """
+    global _wrong
+    before, _wrong = _wrong, (label, k)
+    try:
+        yield
+    finally:
+        _wrong = before
+
+
+def wrong_premise() -> tuple[str, int] | None:
+    """The premise now handed out wrong, from ``mutating`` or from the environment."""
+    if _wrong is None and (text := os.environ.get(VARIABLE)):
+        label, _, k = text.partition(":")
+        return label, int(k or 0)
+    return _wrong
+
+
+def hand_out(label: str, value: Any) -> Any:
+    """Return ``value``, or its wrong version if ``label`` is the premise being mutated."""
+    wrong = wrong_premise()
+    if wrong is None or wrong[0] != label or value is None:
+        return value
+    return faults(value)[wrong[1]][1]
+
+
+def faults(value: Any) -> list[tuple[str, Any]]:
+    """Return the ways to get ``value`` wrong, as (what was done, the wrong value).
+
+    Each part in turn times 3/2, then each part plus 1. A function is wrapped, so that what it
+    returns is wrong; arrays and tensors are scaled and shifted whole.
+    """
+    if callable(value) and not isinstance(value, (sp.Basic, sp.MatrixBase)):
+        return [(name, _wrapped(value, change)) for name, change in _CHANGES]
+    if hasattr(value, "dtype"):
+        return [(name, change(value)) for name, change in _ARRAY_CHANGES]
+    leaves, rebuild = flatten(value)
+    names = _part_names(value, leaves)
+    found = []
+    for what, change in _CHANGES:
+        for i, leaf in enumerate(leaves):
+            new = change(leaf)
+            if new != leaf:
+                found.append((f"{names[i]} {what}", rebuild([*leaves[:i], new, *leaves[i + 1 :]])))
+    return found
+
+
+_HALF_MORE = sp.Rational(3, 2)
+_CHANGES = [("times 3/2", lambda e: e * _HALF_MORE), ("plus 1", lambda e: e + 1)]
+_ARRAY_CHANGES = [("times 3/2", lambda a: a * 1.5), ("plus 1", lambda a: a + 1)]
+
+
+def _wrapped(function: Callable, change: Callable) -> Callable:
+    def wrong(*args: Any, **kwargs: Any) -> Any:
+        value = function(*args, **kwargs)
+        if hasattr(value, "dtype"):
+            return change(1) * value if change(0) == 0 else value + 1
+        leaves, rebuild = flatten(value)
+        return rebuild([change(leaf) for leaf in leaves])
+
+    return wrong
+
+
+def _part_names(value: Any, leaves: list) -> list[str]:
+    """A name for each part: the keys of a dictionary, the fields of a law, else its place."""
+    if isinstance(value, dict) and len(value) == len(leaves):
+        return [str(k) for k in value]
+    fields = getattr(value, "__dataclass_fields__", {})
+    if len(fields) == len(leaves):
+        return list(fields)
+    return ["value"] if len(leaves) == 1 else [f"part {i + 1}" for i in range(len(leaves))]

@@ -1,0 +1,85 @@
+"""The record of a check: one quiet line to read, and a data attribute for the build to find."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import sympy as sp
+
+from .values import flatten
+
+KINDS = ("proved", "measured", "cited", "defined", "assumed")
+_DATA = re.compile(r'data-ledger="([^"]*)"')
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known about one labelled equation.
+
+    ``kind`` is one of ``proved``, ``measured``, ``cited``, ``defined``, ``assumed``; ``how`` says
+    how in words; ``given`` lists the labels it rests on; ``stated`` is the stated expression in
+    TeX as the machine sees it and ``srepr`` the same, exact, one string a part; ``names`` are the
+    TeX names of the parts that have one (the left-hand sides of a dictionary). Nothing in it
+    depends on the machine or the hour: running the notebook again gives the same record.
+    """
+
+    label: str
+    kind: str
+    how: str = ""
+    given: tuple[str, ...] = ()
+    stated: str = ""
+    srepr: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    tolerance: float | None = None
+    points: int | None = None
+    key: str = ""
+
+    def line(self) -> str:
+        """The quiet line: label, kind, how."""
+        return f"{self.label} · {self.kind}" + (f" {self.how}" if self.how else "")
+
+    def data(self) -> dict[str, Any]:
+        """The fields that say something, ready for JSON."""
+        fields = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items() if v or v == 0}
+
+    def __repr__(self) -> str:
+        return self.line()
+
+    def _repr_html_(self) -> str:
+        data = html.escape(json.dumps(self.data(), ensure_ascii=False, sort_keys=True))
+        how = f" {html.escape(self.how)}" if self.how else ""
+        return (
+            f'<div class="ledger-line ledger-{self.kind}" data-ledger="{data}">'
+            f"<code>{html.escape(self.label)}</code> · <b>{self.kind}</b>{how}</div>"
+        )
+
+
+def expressions(value: Any) -> dict[str, Any]:
+    """The record's fields that describe a value: TeX, exact form, names of its parts."""
+    leaves, _ = flatten(value)
+    names = [sp.latex(k) for k in value] if isinstance(value, dict) else []
+    tex = [sp.latex(leaf) for leaf in leaves]
+    if names and len(names) == len(tex):
+        tex = [f"{name} = {leaf}" for name, leaf in zip(names, tex, strict=True)]
+    return {
+        "stated": r",\quad ".join(tex),
+        "srepr": tuple(sp.srepr(leaf) for leaf in leaves),
+        "names": tuple(names),
+    }
+
+
+def stored(path: str | Path) -> list[dict[str, Any]]:
+    """Return the records stored in a notebook's outputs, in order; nothing is executed."""
+    notebook = json.loads(Path(path).read_text(encoding="utf-8"))
+    found = []
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            text = "".join(output.get("data", {}).get("text/html", ""))
+            found += [json.loads(html.unescape(data)) for data in _DATA.findall(text)]
+    return found
