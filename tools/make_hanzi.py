@@ -1,10 +1,10 @@
 """Render the book's own data set: 3,755 Chinese characters, 32 x 32 gray levels.
 
-    python tools/make_hanzi.py [--font …/NotoSansCJK-Regular.ttc] [--out kexue/data_files/hanzi32.npz]
+    python tools/make_hanzi.py --font …/NotoSansCJK-Regular.ttc --out kexue/data_files/hanzi32.npz
 
-Which characters: level 1 of the national standard GB 2312-80, rows 16 to 55 of the code table, which
-holds the 3,755 most used ones in the order of their pronunciation; they are read off Python's own
-``gb2312`` codec, so no list is copied.
+Which characters: level 1 of the national standard GB 2312-80, rows 16 to 55 of the code table,
+which holds the 3,755 most used ones in the order of their pronunciation; they are read off
+Python's own ``gb2312`` codec, so no list is copied.
 
 How: Noto Sans CJK SC Regular, drawn once by FreeType with antialiasing. The em square is 30 pixels
 in a field of 32, the same for every character, so that a small character stays small and nothing
@@ -33,7 +33,7 @@ SIZE, EM, LEVELS = 32, 30, 16
 ASCENT, DESCENT = (
     0.88,
     0.12,
-)  # of the em: the ideographic em box (OS/2 sTypoAscender, sTypoDescender)
+)  # of the em: sTypoAscender and sTypoDescender
 FONT = "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"
 HELD_OUT = 10  # one character in ten
 
@@ -46,7 +46,7 @@ def level_one() -> list[str]:
 
 
 def simplified_face(path: str):
-    """The 'Noto Sans CJK SC' face of the collection (each region draws some characters its own way)."""
+    """The collection's face for simplified Chinese (regions draw some characters differently)."""
     from PIL import ImageFont
 
     for index in range(16):
@@ -115,8 +115,8 @@ def main() -> None:
         "what": "the 3,755 characters of GB 2312 level 1, 32 x 32 gray levels, white on black",
         "font": "Noto Sans CJK SC Regular, em square of 30 pixels",
         "font_sha256": sha256(Path(args.font).read_bytes()).hexdigest(),
-        "font_license": "SIL Open Font License 1.1; it does not extend to documents made with the font",
-        "source": "rendered by tools/make_hanzi.py from Debian's fonts-noto-cjk 1:20220127+repack1-1",
+        "font_license": "SIL OFL 1.1, which does not extend to documents made with the font",
+        "source": "tools/make_hanzi.py with Debian's fonts-noto-cjk 1:20220127+repack1-1",
         "upstream": "https://github.com/googlefonts/noto-cjk",
         "levels": LEVELS,
         "split": "one character of every ten, sorted by amount of ink, is held out (seed 0)",
