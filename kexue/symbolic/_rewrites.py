@@ -1,0 +1,66 @@
+"""Algebra that tries to reduce left - right to zero, cheapest first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sympy as sp
+
+
+def zero_by(lhs: sp.Expr, rhs: sp.Expr) -> str | None:
+    """The name of the first method that shows lhs - rhs = 0, or None."""
+    d = lhs - rhs
+    if d == 0:
+        return "evaluation of both sides"
+    for name, method in METHODS:
+        try:
+            if method(d) == 0:
+                return name
+        except (NotImplementedError, sp.PolynomialError, RecursionError, AttributeError):
+            continue
+    return None
+
+
+def numerator(d: sp.Expr) -> sp.Expr:
+    """The expanded numerator over a common denominator: 0 exactly if a rational d is 0."""
+    return sp.expand(sp.fraction(sp.together(sp.expand(d)))[0])
+
+
+def logs_and_roots(d: sp.Expr) -> sp.Expr:
+    """Arguments of logarithms and roots factored, products taken apart where signs allow."""
+
+    def fraction(u: sp.Expr) -> sp.Expr:
+        return sp.factor(sp.together(u))
+
+    d = d.replace(
+        lambda e: e.is_Pow and e.exp.is_Rational and not e.exp.is_Integer,
+        lambda e: sp.expand_power_base(fraction(e.base) ** e.exp),
+    )
+    d = d.replace(sp.log, lambda u: sp.log(fraction(u)))
+    return numerator(sp.expand_log(d, deep=True))
+
+
+def exponentials(d: sp.Expr) -> sp.Expr:
+    """Everything through exp, exponents expanded."""
+    d = sp.powsimp(sp.expand(d.rewrite(sp.exp), complex=False))
+    d = d.replace(sp.exp, lambda u: sp.exp(sp.expand(sp.together(u))))
+    return numerator(sp.powsimp(sp.expand(d)))
+
+
+def powers(d: sp.Expr) -> sp.Expr:
+    """Exponents collected, roots denested and rationalized."""
+    d = sp.powsimp(sp.powdenest(sp.expand(d)))
+    return sp.simplify(sp.radsimp(sp.sqrtdenest(d)))
+
+
+METHODS: tuple[tuple[str, Callable[[sp.Expr], sp.Expr]], ...] = (
+    ("expansion over a common denominator", numerator),
+    ("logarithms and roots of factored arguments", logs_and_roots),
+    ("simplify", sp.simplify),
+    ("exponentials", exponentials),
+    ("powers and roots", powers),
+    ("trigonometric identities", lambda d: sp.trigsimp(sp.expand_trig(d))),
+    ("gamma functions", lambda d: sp.simplify(sp.gammasimp(sp.expand_func(d.rewrite(sp.gamma))))),
+    ("hypergeometric and special functions", lambda d: sp.simplify(sp.expand_func(d))),
+    ("simplify after expansion", lambda d: sp.simplify(sp.expand(d, complex=False))),
+)
