@@ -181,8 +181,8 @@ def _hanzi(split: str | None) -> Images:
         x=_from_bytes(torch.from_numpy(images[keep])),
         y=torch.from_numpy(np.flatnonzero(keep)).long(),  # every character is a class of its own
         name="hanzi",
-        source=f"the 3,755 characters of GB2312 level 1, rendered from {meta['source font']}",
-        license=meta["license"],
+        source=f"{meta['what']}; {meta['font']}, {meta['source']}",
+        license=f"font: {meta['font_license']}",
         labels=tuple(map(chr, codepoints.tolist())),
     )
 
