@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
 def one_of(name: str, value: Any, choices: Collection) -> Any:
     """Return ``value`` if it is one of ``choices``."""
-    if value not in choices:
+    try:
+        known = value in choices
+    except (TypeError, ValueError, RuntimeError):  # unhashable, or an array with no one truth value
+        known = False
+    if not known:
         raise ValueError(f"{name}: got {value!r}, needs one of {', '.join(map(repr, choices))}")
     return value
 
 
-def tensor(name: str, value: Any, *, floating: bool = True) -> Tensor:
-    """Return ``value`` as a finite tensor (floating point unless told otherwise)."""
+def tensor(
+    name: str, value: Any, *, floating: bool = True, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Return ``value`` as a finite tensor (floating point unless told otherwise).
+
+    With ``dtype`` the numbers are read at that precision, so that a Python ``0.1`` does not pass
+    through torch's default float32 first.
+    """
+    if isinstance(value, np.ndarray):
+        value = np.array(value, order="C")  # torch takes neither reversed nor read-only arrays
     try:
-        value = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name}: got {type(value).__name__}, needs numbers") from error
+        value = torch.as_tensor(value, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"{name}: got {type(value).__name__}, needs numbers ({error})") from error
     if floating and not value.is_floating_point():
         raise TypeError(f"{name}: got dtype {value.dtype}, needs a floating-point dtype")
     if value.numel() == 0:
         raise ValueError(f"{name}: got an empty tensor of shape {tuple(value.shape)}, needs data")
-    if value.is_floating_point() and not torch.isfinite(value).all():
+    if not torch.isfinite(value).all():
         raise ValueError(f"{name}: got NaN or infinite values, needs finite ones")
     return value
 
@@ -42,11 +57,36 @@ def positive(name: str, value: Any, *, zero: bool = False) -> Tensor:
 
 def integer(name: str, value: Any, low: int | None = None, high: int | None = None) -> int:
     """Return ``value`` as an ``int`` within ``low <= value <= high``."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name}: got {value!r} of type {type(value).__name__}, needs an int")
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"{name}: got {value}, needs an integer in [{low}, {high}]")
-    return value
+    kind = type(value).__name__
+    if isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool:
+        raise TypeError(f"{name}: got {value!r} of type {kind}, needs an int")
+    try:
+        number = operator.index(value)  # also NumPy's integers and tensors of one integer
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}: got {value!r} of type {kind}, needs an int") from error
+    if (low is not None and number < low) or (high is not None and number > high):
+        bounds = f"[{'-inf' if low is None else low}, {'inf' if high is None else high}]"
+        raise ValueError(f"{name}: got {number}, needs an integer in {bounds}")
+    return number
+
+
+def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return one finite real number within ``low <= value <= high`` as a ``float``."""
+    wrong = (bool, str, complex, np.bool_, np.complexfloating)  # the last loses its imaginary part
+    if isinstance(value, wrong) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name}: got {value!r} of type {type(value).__name__}, needs a number")
+    try:
+        number = float(value)
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+    ) as error:  # several entries; 10**400
+        raise TypeError(f"{name}: got {type(value).__name__}, needs one number") from error
+    if not (math.isfinite(number) and low <= number <= high):
+        raise ValueError(f"{name}: got {number:g}, needs a finite number in [{low:g}, {high:g}]")
+    return number
 
 
 def same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
