@@ -77,12 +77,7 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) 
         raise TypeError(f"{name}: got {value!r} of type {type(value).__name__}, needs a number")
     try:
         number = float(value)
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-        OverflowError,
-    ) as error:  # several entries; 10**400
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # several; 10**400
         raise TypeError(f"{name}: got {type(value).__name__}, needs one number") from error
     if not (math.isfinite(number) and low <= number <= high):
         raise ValueError(f"{name}: got {number:g}, needs a finite number in [{low:g}, {high:g}]")
