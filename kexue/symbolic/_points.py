@@ -3,75 +3,69 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import sympy as sp
 
 DIGITS = 40
 WORKING = 60  # digits carried, so that 40 remain
-TRIES = 12  # points drawn afresh for one that is undefined
+TRIES = 12  # points drawn afresh for one at which a side is undefined
 
 Point = dict[sp.Symbol, sp.Expr]
 
 
+def _rational(rng: random.Random) -> sp.Expr:
+    return sp.Rational(rng.randint(2, 97), rng.randint(11, 53)) * rng.choice([-1, 1])
+
+
+KINDS: tuple[Callable[[random.Random], sp.Expr], ...] = (
+    _rational,
+    lambda rng: _rational(rng) + sp.I * _rational(rng),
+    lambda rng: sp.Integer(rng.randint(-9, 9)),
+    lambda rng: sp.I * _rational(rng),
+    lambda rng: _rational(rng) * sp.sqrt(rng.choice([2, 3, 5, 7])),
+    lambda rng: sp.Integer(0),
+)
+
+
 def draw(s: sp.Symbol, rng: random.Random) -> sp.Expr:
-    """A random exact number that has the assumptions of ``s``."""
-    if s.is_zero:
-        return sp.Integer(0)
-    if s.is_integer:
-        value = sp.Integer(rng.randint(1, 9))
-        if s.is_even:
-            value = 2 * value
-        elif s.is_odd:
-            value = 2 * value - 1
-        elif s.is_prime:
-            value = sp.prime(value)
-        free = sp.Integer(rng.randint(-9, 9)) if s.is_even is None and s.is_odd is None else None
-    else:
-        value = sp.Rational(rng.randint(2, 97), rng.randint(11, 53))
-        if s.is_rational is False:
-            value = sp.sqrt(value**2 + 1) if not sp.sqrt(value**2 + 1).is_rational else sp.pi
-        free = None
-    if s.is_positive or s.is_nonnegative:
-        return value
-    if s.is_negative or s.is_nonpositive:
-        return -value
-    if s.is_imaginary:
-        return sp.I * value * rng.choice([-1, 1])
-    if free is not None and not (s.is_nonzero and free == 0):
-        return free
-    value = value * rng.choice([-1, 1])
-    if s.is_extended_real or rng.random() < 0.5:
-        return value
-    return value + sp.I * sp.Rational(rng.randint(-97, 97), rng.randint(11, 53))
-
-
-def sampled(lhs: sp.Expr, rhs: sp.Expr, which: range) -> Iterator[tuple[Point, sp.Expr, sp.Expr]]:
-    """Points number ``which`` at which both sides are defined, with the values there.
-
-    The symbols are those of both sides together: in their difference some may cancel.
+    """A random exact number that has every assumption of ``s``; generic kinds come first.
 
     Raises
     ------
     ValueError
-        Neither these points nor their replacements gave a value on both sides.
+        No candidate has the assumptions.
     """
-    free = sorted(lhs.free_symbols | rhs.free_symbols, key=lambda s: (s.name, str(s.assumptions0)))
-    found = False
+    kinds = list(KINDS)
+    if s.is_real is None and rng.random() < 0.5:  # without assumptions: complex half of the time
+        kinds[:2] = reversed(kinds[:2])
+    for kind in kinds:
+        for _ in range(40):
+            value = kind(rng)
+            if all(getattr(value, f"is_{k}") in (v, None) for k, v in s.assumptions0.items()):
+                return value
+    raise ValueError(f"{s}: got assumptions {s.assumptions0}, needs some that a number can have")
+
+
+def sampled(
+    lhs: sp.Expr, rhs: sp.Expr, which: range
+) -> Iterator[tuple[Point, sp.Expr, sp.Expr, bool]]:
+    """Points number ``which`` with both values and whether they agree.
+
+    A point at which a side is undefined is drawn again: singularities that cancel must not look
+    like a difference. The symbols are those of both sides together, since in the difference of
+    the sides some may cancel.
+    """
+    free = sorted(lhs.free_symbols | rhs.free_symbols, key=lambda s: s.sort_key())
     for number in which if free else which[:1]:
         for attempt in range(TRIES):
-            rng = random.Random(f"{number} {attempt}")
+            rng = random.Random(f"point {number}, attempt {attempt}")
             point = {s: draw(s, rng) for s in free}
             left, right = value(lhs, point), value(rhs, point)
-            if left is not None and right is not None:
-                found = True
-                yield point, left, right
+            same = None if left is None or right is None else agree(lhs, rhs, point, left, right)
+            if same is not None:
+                yield point, left, right, same
                 break
-    if not found:
-        raise ValueError(
-            f"left, right: got {lhs} and {rhs}, which have no value at any of "
-            f"{len(which) * TRIES} random points, need sides that can be evaluated"
-        )
 
 
 def value(e: sp.Expr, point: Point, digits: int = WORKING) -> sp.Expr | None:
@@ -80,18 +74,20 @@ def value(e: sp.Expr, point: Point, digits: int = WORKING) -> sp.Expr | None:
         e = e.xreplace(point)
         if e.has(sp.Sum, sp.Product, sp.Integral):
             e = e.doit()
-        number = e if e.is_Rational else e.evalf(digits, maxn=10 * digits)
-    except (ZeroDivisionError, ValueError, TypeError, OverflowError, RecursionError):
+        number = e if e.is_Rational else e.evalf(digits, maxn=2 * digits)
+        parts = number.as_real_imag()
+    except (ArithmeticError, ValueError, TypeError, NotImplementedError, RecursionError):
         return None
-    known = all(part.is_Rational or part.is_Float for part in number.as_real_imag())
+    known = all(part.is_Rational or part.is_Float for part in parts)
     return number if known and number.is_finite else None
 
 
-def agree(lhs: sp.Expr, rhs: sp.Expr, point: Point, left: sp.Expr, right: sp.Expr) -> bool:
-    """Do the values agree to 40 digits, relative to the larger one?
+def agree(lhs: sp.Expr, rhs: sp.Expr, point: Point, left: sp.Expr, right: sp.Expr) -> bool | None:
+    """Do the values agree to 40 digits, relative to the larger? None if rounding hides it.
 
-    A gap may be rounding alone (both sides zero after cancellation, or a hidden singularity):
-    it counts only if it is the same when twice the digits are carried.
+    A gap between two inexact values is believed only if it is the same with three times the
+    digits; a gap that shrinks with them is rounding around equal values (zero after
+    cancellation, say); one that does neither comes from a hidden singularity.
     """
     if left == right:
         return True
@@ -100,8 +96,10 @@ def agree(lhs: sp.Expr, rhs: sp.Expr, point: Point, left: sp.Expr, right: sp.Exp
         return True
     if left.is_Rational and right.is_Rational:
         return False
-    again_lhs, again_rhs = value(lhs, point, 3 * WORKING), value(rhs, point, 3 * WORKING)
-    if again_lhs is None or again_rhs is None:
+    left, right = value(lhs, point, 3 * WORKING), value(rhs, point, 3 * WORKING)
+    if left is None or right is None:
+        return None
+    again = abs(left - right).evalf(WORKING)
+    if again <= gap * sp.Float(10, WORKING) ** -DIGITS:
         return True
-    again = abs(again_lhs - again_rhs).evalf(WORKING)
-    return bool(abs(again - gap) > gap / 1000)
+    return False if abs(again - gap) < gap / 1000 else None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import sympy as sp
 
 from kexue.symbolic._parts import apply_given, atomize, match
-from kexue.symbolic._points import DIGITS, agree, sampled
+from kexue.symbolic._points import DIGITS, sampled
 from kexue.symbolic._rewrites import zero_by
 
 POINTS = 50  # of the certificate "agrees, not proved"
@@ -99,42 +99,53 @@ def equal(left: Any, right: Any, given: Mapping[Any, Any] | None = None) -> Verd
     True
     """
     pairs = match(left, right)
-    pairs = [(part, *apply_given(given, lhs, rhs)) for part, lhs, rhs in pairs]
-    proofs: list[str] = []
-    resisted: str | None = None
-    prepared = []
-    for part, lhs, rhs in pairs:
-        lhs, rhs, atoms = atomize(lhs, rhs)
-        bad = _differ(part, lhs, rhs, atoms, range(FIRST))
+    sides = apply_given(given, [side for _, lhs, rhs in pairs for side in (lhs, rhs)])
+    prepared = [
+        (part, *atomize(lhs, rhs))
+        for (part, _, _), lhs, rhs in zip(pairs, sides[::2], sides[1::2], strict=True)
+    ]
+    tested = []
+    for part, lhs, rhs, atoms in prepared:
+        points, bad = _points(part, lhs, rhs, atoms, range(FIRST))
         if bad is not None:
             return bad
-        prepared.append((part, lhs, rhs, atoms))
-    for part, lhs, rhs, atoms in prepared:
+        tested.append(points)
+    proofs: dict[str, None] = {}  # an ordered set
+    resisting: dict[str, int] = {}
+    for (part, lhs, rhs, atoms), points in zip(prepared, tested, strict=True):
         how = zero_by(lhs, rhs)
         if how is not None:
-            proofs.append(how)
+            proofs[how] = None
             continue
-        bad = _differ(part, lhs, rhs, atoms, range(FIRST, POINTS))
+        more, bad = _points(part, lhs, rhs, atoms, range(FIRST, POINTS))
         if bad is not None:
             return bad
-        resisted = part if resisted is None else resisted
-    if resisted is not None:
-        how = f"not proved, agrees at {POINTS} random points to {DIGITS} digits"
-        return Verdict("agrees", how, part=resisted)
-    return Verdict("proved", "by " + ", ".join(dict.fromkeys(proofs)))
+        if points + more == 0:
+            raise ValueError(
+                f"left, right: got {lhs} and {rhs}, which have no value at any random point "
+                "tried, needs sides that can be evaluated"
+            )
+        resisting[part] = points + more if lhs.free_symbols | rhs.free_symbols else 0
+    if not resisting:
+        return Verdict("proved", "by " + ", ".join(proofs))
+    part, points = min(resisting.items(), key=lambda item: item[1])
+    where = f"at {points} random points " if points else ""
+    how = f"not proved, agrees {where}to {DIGITS} digits"
+    return Verdict("agrees", how, part=part)
 
 
-def _differ(
+def _points(
     part: str, lhs: sp.Expr, rhs: sp.Expr, atoms: Mapping[sp.Dummy, sp.Expr], which: range
-) -> Verdict | None:
-    """The first of the numbered points at which the two sides differ."""
-    for point, left, right in sampled(lhs, rhs, which):
-        if agree(lhs, rhs, point, left, right):
-            continue
-        shown = {atoms.get(s, s): v for s, v in point.items()}
-        left, right = left.evalf(8), right.evalf(8)
-        where = ", ".join(f"{k} = {v}" for k, v in shown.items())
-        how = (f"{part}: " if part else "") + (f"at {where}, " if where else "")
-        how += f"left = {left}, right = {right}"
-        return Verdict("differs", how, part, shown, left, right)
-    return None
+) -> tuple[int, Verdict | None]:
+    """How many of the numbered points were evaluated, and the first at which the sides differ."""
+    count = 0
+    for point, left, right, same in sampled(lhs, rhs, which):
+        count += 1
+        if not same:
+            shown = {atoms.get(s, s): v for s, v in point.items()}
+            left, right = left.evalf(8), right.evalf(8)
+            where = ", ".join(f"{k} = {v}" for k, v in shown.items())
+            how = (f"{part}: " if part else "") + (f"at {where}, " if where else "")
+            how += f"left = {left}, right = {right}"
+            return count, Verdict("differs", how, part, shown, left, right)
+    return count, None

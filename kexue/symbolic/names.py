@@ -33,7 +33,7 @@ def symbols(names: str, **assumptions: bool) -> sp.Symbol | tuple[sp.Symbol, ...
     >>> import sympy as sp
     >>> a, A1 = symbols(r"\alpha_t \bar{\alpha}_{t-1}", positive=True)
     >>> sp.latex(a * A1**2)
-    '\\alpha_t \\bar{\\alpha}_{t-1}^{2}'
+    '\\alpha_{t} \\bar{\\alpha}_{t-1}^{2}'
     >>> symbols("\beta_t")
     Traceback (most recent call last):
         ...
@@ -62,6 +62,8 @@ def expression(name: str, value: Any) -> sp.Expr:
         raise TypeError(f"{name}: got {type(value).__name__}, needs a SymPy expression") from error
     if not isinstance(value, sp.Expr) or isinstance(value, sp.MatrixBase | sp.MatrixExpr):
         raise TypeError(f"{name}: got {type(value).__name__}, needs a scalar SymPy expression")
+    if value.is_commutative is False:
+        raise TypeError(f"{name}: got {value}, which does not commute, needs commuting symbols")
     if value.has(sp.nan, sp.zoo):
         raise ValueError(f"{name}: got {value}, needs a defined expression")
     return value
