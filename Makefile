@@ -1,0 +1,75 @@
+# Kexue, the executable book. `make help` lists what can be done; `make book` needs Python >= 3.11
+# with venv and nothing else.
+
+PYTHON ?= python3
+PORT   ?= 8000
+VENV   := .venv
+BIN    := $(VENV)/bin
+HTML   := _build/html
+# One stamp for each content of the files that say what to install: nothing changed, nothing done.
+STAMP  := $(VENV)/.installed-$(shell cat requirements.txt constraints.txt pyproject.toml | cksum | cut -d' ' -f1)
+PYTEST := $(BIN)/python -m pytest
+SPHINX := $(BIN)/jupyter-book build . -W -n --keep-going
+STAGES := lint unit mutate nbval check-book browser
+URL    ?=
+
+export PYTHONHASHSEED := 0
+export OMP_NUM_THREADS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help book serve test $(STAGES) notebooks set-repository bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Kexue needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+book: $(STAMP) ## build the book into _build/html
+	@$(SPHINX) --quiet
+	@echo "The book is in $(HTML). Open $(HTML)/index.html, or run: make serve"
+
+serve: book ## serve the book on localhost and open it (PORT=8000)
+	@$(BIN)/python tools/serve.py $(HTML) $(PORT)
+
+test: $(STAMP) ## everything that must hold: lint, tests, notebooks, book, browser
+	@$(BIN)/python tools/stages.py $(STAGES)
+
+lint: $(STAMP) ## ruff, notebooks too
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+unit: $(STAMP) ## unit tests and doctests, without the browser
+	$(PYTEST) -m "not browser" --durations=8
+
+mutate: $(STAMP) ## falsify the checked equations and premises: every mutant must be noticed (SAMPLE=0: all)
+	$(BIN)/python tools/mutate.py --sample $(or $(SAMPLE),20)
+
+nbval: $(STAMP) ## run every notebook and compare with its stored outputs
+	$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 -p no:doctest book
+
+check-book: $(STAMP) ## build from nothing, every warning an error, into _build/check
+	rm -rf _build/check
+	@$(SPHINX) --quiet --all --path-output _build/check
+
+browser: $(STAMP) book ## open every page in a headless Chromium, network cut
+	$(PYTEST) -m browser -rs tests/browser
+
+notebooks: $(STAMP) ## run the notebooks whose code changed and store their outputs (ALL=1: every one)
+	$(BIN)/python tools/notebooks.py $(if $(ALL),--all)
+
+set-repository: $(STAMP) ## name the repository everywhere: make set-repository URL=https://github.com/you/kexue
+	$(BIN)/python tools/set_repository.py "$(URL)"
+
+bench: $(STAMP) ## time the hot paths against their peers
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove what was built; .venv stays
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

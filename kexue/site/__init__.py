@@ -1,0 +1,32 @@
+"""Sphinx extension of the book: everything a page needs is served by the book itself.
+
+Add ``kexue.site`` to a Sphinx project's extensions. It imports no other room of ``kexue``,
+so another book can use it as it stands.
+
+==============  ================================================================
+``assets``      local MathJax, house style sheet, no request to another host
+``figures``     alt text on every picture, vector figures that follow the theme
+==============  ================================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import kexue
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register every part of the extension with Sphinx."""
+    from kexue.site import assets, figures
+
+    for part in (assets, figures):
+        part.setup(app)
+    return {
+        "version": kexue.__version__,
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

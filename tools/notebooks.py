@@ -1,0 +1,196 @@
+"""Run the book's notebooks from a fresh kernel and store them in one normal form.
+
+``python tools/notebooks.py`` runs those whose code changed since their outputs were stored;
+``--all`` runs every one, ``--check`` runs nothing and fails if any would change. Running it twice
+changes nothing: no times, no random ids and no widget state are stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+# What a kernel sees whenever outputs are stored or compared. The last three keep the arithmetic
+# of torch's CPU kernels the same on every x86 machine of the last ten years.
+KERNEL_ENV = {
+    "KEXUE_DEVICE": "cpu",
+    "KEXUE_PRESET": "quick",
+    "KEXUE_QUIET": "1",
+    "OMP_NUM_THREADS": "2",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONHASHSEED": "0",
+    "SOURCE_DATE_EPOCH": "1577836800",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}
+
+SETUP_CELL = """\
+try:
+    from kexue import plot, runtime
+except ImportError:  # not installed here (Colab, say): fetch the book's package, once
+    %pip install -q "git+{repository}"
+    from kexue import plot, runtime
+
+plot.setup()
+rng = runtime.seed_everything(0)"""
+
+
+def repository() -> str:
+    """Return the repository's URL, which ``_config.yml`` names."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    return config["repository"]["url"]
+
+
+def setup_cell() -> str:
+    """Return the source of the setup cell, the same in every notebook."""
+    return SETUP_CELL.format(repository=repository())
+
+
+def notebooks() -> list[Path]:
+    """Return every notebook of the book, sorted."""
+    found = (ROOT / "book").rglob("*.ipynb")
+    return sorted(p for p in found if not any(part[0] in "._" for part in p.parts[-4:]))
+
+
+def is_setup(cell: NotebookNode) -> bool:
+    """Return whether a cell is the setup cell."""
+    return "setup" in cell.metadata.get("tags", [])
+
+
+def code_hash(nb: NotebookNode) -> str:
+    """Return a digest of the code that the stored outputs come from.
+
+    The setup cell is left out, so that naming another repository does not make outputs stale.
+    """
+    code = [cell.source for cell in nb.cells if cell.cell_type == "code" and not is_setup(cell)]
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()[:16]
+
+
+def is_stale(nb: NotebookNode) -> bool:
+    """Return whether the code changed since the outputs were stored."""
+    return nb.metadata.get("kexue", {}).get("code") != code_hash(nb)
+
+
+def normalize(nb: NotebookNode) -> NotebookNode:
+    """Bring a notebook into the stored form, in place, and return it."""
+    stored = nb.metadata.get("kexue", {})
+    nb.metadata = NotebookNode(
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
+    )
+    if stored:
+        nb.metadata["kexue"] = stored
+    nb.nbformat, nb.nbformat_minor = 4, 5
+    seen: set[str] = set()
+    count = 0
+    for index, cell in enumerate(nb.cells):
+        for key in ("execution", "collapsed", "ExecuteTime", "colab", "id", "outputId"):
+            cell.metadata.pop(key, None)
+        if not cell.get("id") or cell.id in seen:
+            cell.id = hashlib.sha256(f"{index}\0{cell.source}".encode()).hexdigest()[:8]
+        seen.add(cell.id)
+        if cell.cell_type == "code":
+            if is_setup(cell):
+                cell.source = setup_cell()
+            count += 1
+            if cell.execution_count is not None:
+                cell.execution_count = count
+            cell.outputs = list(normal_outputs(cell.outputs, count))
+    return nb
+
+
+def normal_outputs(outputs: Iterable[NotebookNode], count: int) -> Iterable[NotebookNode]:
+    """Yield a cell's outputs without widget views, with streams joined and counts set."""
+    last = None
+    for output in outputs:
+        if output.output_type == "stream":
+            if last is not None and last.output_type == "stream" and last.name == output.name:
+                last.text += output.text
+                continue
+        elif "data" in output:
+            output.data.pop(WIDGET_VIEW, None)
+            if not output.data:
+                continue
+            if "image/svg+xml" in output.data:
+                output.data["image/svg+xml"] = slim_svg(output.data["image/svg+xml"])
+            if output.output_type == "execute_result":
+                output.execution_count = count
+        if last is not None:
+            yield last
+        last = output
+    if last is not None:
+        yield last
+
+
+def slim_svg(svg: str) -> str:
+    """Return an SVG without its metadata block and without spaces at the ends of lines."""
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE)
+
+
+def execute(nb: NotebookNode, folder: Path) -> NotebookNode:
+    """Run every cell in a fresh kernel whose working directory is ``folder``.
+
+    Raises ``nbclient.exceptions.CellExecutionError`` at the first cell that fails.
+    """
+    from nbclient import NotebookClient
+
+    environment = {**os.environ, **KERNEL_ENV}
+    client = NotebookClient(
+        nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute(env=environment)
+    nb.metadata["kexue"] = {"code": code_hash(nb)}
+    return nb
+
+
+def text_of(nb: NotebookNode) -> str:
+    """Return the notebook's file content: JSON, one space of indent, sorted keys."""
+    return nbformat.writes(nb).rstrip("\n") + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Bring notebooks up to date; return 1 if ``--check`` finds one that is not."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("paths", nargs="*", type=Path, help="notebooks (default: all of the book)")
+    parser.add_argument("--all", action="store_true", help="run them even if unchanged")
+    parser.add_argument("--check", action="store_true", help="change nothing, fail if one would")
+    options = parser.parse_args(arguments)
+    wrong = 0
+    for path in options.paths or notebooks():
+        before = path.read_text(encoding="utf-8")
+        nb = normalize(nbformat.reads(before, as_version=4))
+        stale = is_stale(nb)
+        if options.check:
+            state = "code changed: run it" if stale else "not in normal form"
+            if stale or text_of(nb) != before:
+                print(f"{path}: {state} (make notebooks)")
+                wrong += 1
+            continue
+        start = time.monotonic()
+        if stale or options.all:
+            nb = normalize(execute(nb, path.parent))
+        after = text_of(nb)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+        done = f"ran in {time.monotonic() - start:.0f} s" if stale or options.all else "not run"
+        print(f"{path}: {done}, {'changed' if after != before else 'unchanged'}", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
