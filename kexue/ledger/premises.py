@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,11 +55,14 @@ def hand_out(label: str, value: Any) -> Any:
 def faults(value: Any) -> list[tuple[str, Any]]:
     """Return the ways to get ``value`` wrong, as (what was done, the wrong value).
 
-    Each part in turn times 3/2, then each part plus 1. A function is wrapped, so that what it
-    returns is wrong; arrays and tensors are scaled and shifted whole.
+    Each part in turn times 3/2, then each part plus 1. A function is wrapped, so that its result
+    or one of its arguments is wrong; arrays and tensors are scaled and shifted whole.
     """
     if callable(value) and not isinstance(value, (sp.Basic, sp.MatrixBase)):
-        return [(name, _wrapped(value, change)) for name, change in _CHANGES]
+        found = [(f"result {name}", _wrapped(value, change)) for name, change in _CHANGES]
+        for i, name in enumerate(_parameters(value)):
+            found.append((f"{name} times 3/2", _wrapped(value, _CHANGES[0][1], argument=i)))
+        return found
     if hasattr(value, "dtype"):
         return [(name, change(value)) for name, change in _ARRAY_CHANGES]
     leaves, rebuild = flatten(value)
@@ -77,15 +81,31 @@ _CHANGES = [("times 3/2", lambda e: e * _HALF_MORE), ("plus 1", lambda e: e + 1)
 _ARRAY_CHANGES = [("times 3/2", lambda a: a * 1.5), ("plus 1", lambda a: a + 1)]
 
 
-def _wrapped(function: Callable, change: Callable) -> Callable:
-    def wrong(*args: Any, **kwargs: Any) -> Any:
-        value = function(*args, **kwargs)
+def _wrapped(function: Callable, change: Callable, argument: int | None = None) -> Callable:
+    """The function with its result, or the positional argument of that number, changed."""
+
+    def spoil(value: Any) -> Any:
         if hasattr(value, "dtype"):
-            return change(1) * value if change(0) == 0 else value + 1
+            return value * float(change(2) - change(0)) / 2 + float(change(0))
         leaves, rebuild = flatten(value)
         return rebuild([change(leaf) for leaf in leaves])
 
+    def wrong(*args: Any, **kwargs: Any) -> Any:
+        if argument is None:
+            return spoil(function(*args, **kwargs))
+        spoiled = [spoil(a) if i == argument else a for i, a in enumerate(args)]
+        return function(*spoiled, **kwargs)
+
     return wrong
+
+
+def _parameters(function: Callable) -> list[str]:
+    """Names of the positional parameters, none if they cannot be known."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def _part_names(value: Any, leaves: list) -> list[str]:
