@@ -7,7 +7,7 @@ Black means "ink": the site replaces it by the page's own text color.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,19 @@ from kexue._check import integer, tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "COLORS", "GRAY", "GREEN", "OCHRE", "PURPLE", "RED", "ink", "setup", "strip"]
+__all__ = [
+    "BLUE",
+    "COLORS",
+    "GRAY",
+    "GREEN",
+    "OCHRE",
+    "PURPLE",
+    "RED",
+    "Table",
+    "ink",
+    "setup",
+    "strip",
+]
 
 BLUE, RED, GREEN, PURPLE, OCHRE, GRAY = COLORS = (
     "#3a7fc1",
@@ -138,3 +150,35 @@ def strip(ax: Axes, images, columns: int, *, rows: Sequence[str] | None = None, 
         for k, name in enumerate(rows):
             ax.text(-gap, step * k + (step - gap) / 2, name, ha="right", va="center")
     return ax
+
+
+class Table:
+    """Rows under a header: a real table on the page and in Jupyter, aligned text elsewhere.
+
+    Numbers are written by ``spec`` (``"g"``-like format); strings stay as they are. Raises
+    ``ValueError`` for a row that is not as long as the header.
+
+    >>> Table(["K", "error"], [[1, 1.0132], [10, 0.25]], spec=".3g")
+    K   error
+    1   1.01
+    10  0.25
+    """
+
+    def __init__(
+        self, header: Sequence[str], rows: Iterable[Sequence], *, spec: str = ".4g"
+    ) -> None:
+        self.header = list(header)
+        self.rows = [[c if isinstance(c, str) else format(c, spec) for c in row] for row in rows]
+        for k, row in enumerate(self.rows):
+            if len(row) != len(self.header):
+                raise ValueError(f"rows: row {k} has {len(row)} cells, needs {len(self.header)}")
+
+    def __repr__(self) -> str:
+        lines = [self.header, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        padded = (map(str.ljust, line, widths) for line in lines)
+        return "\n".join("  ".join(line).rstrip() for line in padded)
+
+    def _repr_markdown_(self) -> str:
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)

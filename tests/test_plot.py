@@ -91,3 +91,11 @@ def test_strip_marks_its_ink_and_names_its_rows():
 def test_bad_pictures_are_refused(images, columns, message):
     with pytest.raises((TypeError, ValueError), match=message):
         plot.ink(images, columns)
+
+
+def test_a_table_is_a_table_everywhere():
+    table = plot.Table(["K", "$W_2$"], [[1, 1.0132], [10, "none"]], spec=".3g")
+    assert repr(table) == "K   $W_2$\n1   1.01\n10  none"
+    assert table._repr_markdown_() == "| K | $W_2$ |\n| --- | --- |\n| 1 | 1.01 |\n| 10 | none |"
+    with pytest.raises(ValueError, match="rows: row 1 has 1 cells, needs 2"):
+        plot.Table(["a", "b"], [[1, 2], [3]])
