@@ -53,6 +53,33 @@ def powers(d: sp.Expr) -> sp.Expr:
     return sp.simplify(sp.radsimp(sp.sqrtdenest(d)))
 
 
+def by_cases(d: sp.Expr) -> sp.Expr:
+    """0 if every branch of a piecewise difference is 0.
+
+    A branch at one value of a symbol (the ratio 1 of a geometric sum) is looked at there; if a
+    side is undefined at that value, as in 0/0, there is nothing to compare.
+    """
+    d = sp.piecewise_fold(d)
+    if not isinstance(d, sp.Piecewise):
+        return d
+    for branch, condition in d.args:
+        if isinstance(condition, sp.Eq) and isinstance(condition.lhs, sp.Symbol):
+            branch = branch.subs(condition.lhs, condition.rhs)
+            if branch.has(sp.nan, sp.zoo):
+                continue
+        if sp.simplify(numerator(branch)) != 0:
+            return d
+    return sp.Integer(0)
+
+
+def algebraic_constant(d: sp.Expr) -> sp.Expr:
+    """A number such as cos(2*pi/7) is 0 exactly if its minimal polynomial is that of 0."""
+    if d.free_symbols or not d.is_algebraic:
+        return d
+    x = sp.Dummy("x")
+    return sp.minimal_polynomial(d, x) - x
+
+
 METHODS: tuple[tuple[str, Callable[[sp.Expr], sp.Expr]], ...] = (
     ("expansion over a common denominator", numerator),
     ("logarithms and roots of factored arguments", logs_and_roots),
@@ -62,5 +89,7 @@ METHODS: tuple[tuple[str, Callable[[sp.Expr], sp.Expr]], ...] = (
     ("trigonometric identities", lambda d: sp.trigsimp(sp.expand_trig(d))),
     ("gamma functions", lambda d: sp.simplify(sp.gammasimp(sp.expand_func(d.rewrite(sp.gamma))))),
     ("hypergeometric and special functions", lambda d: sp.simplify(sp.expand_func(d))),
+    ("cases", by_cases),
+    ("minimal polynomial", algebraic_constant),
     ("simplify after expansion", lambda d: sp.simplify(sp.expand(d, complex=False))),
 )
