@@ -101,6 +101,9 @@ class RunCard:
         if got != expected:
             missing, unknown = sorted(expected - got), sorted(got - expected)
             raise ValueError(f"path: {path} lacks fields {missing} and has unknown {unknown}")
+        for name in ("files", "metrics"):
+            if not isinstance(stored[name], dict):
+                raise ValueError(f"path: {path} has {name} = {stored[name]!r}, needs an object")
         return cls(**stored)
 
     def _rows(self) -> list[tuple[str, str]]:
@@ -123,7 +126,10 @@ class RunCard:
         return rows + [(name, f"sha256 {digest[:12]}…") for name, digest in self.files.items()]
 
     def _repr_markdown_(self) -> str:
-        rows = "\n".join(f"| {k} | {v} |".replace("\n", " ") for k, v in self._rows())
+        cells = (
+            [cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in self._rows()
+        )
+        rows = "\n".join(f"| {name} | {value} |" for name, value in cells)
         return f"| run card | |\n|---|---|\n{rows}\n"
 
     def _repr_html_(self) -> str:

@@ -171,6 +171,8 @@ def run_card(
     smi = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     driver = (_run_card.command(*smi) or "unknown").splitlines()[0] if gpu else None
     revision, dirty = _run_card.revision()
+    if isinstance(files, str | bytes | Path):
+        raise TypeError(f"files: got {files!r}, needs a list of paths")
     hashes: dict[str, str] = {}
     for path in map(Path, files):
         if path.name in hashes:
