@@ -7,9 +7,18 @@ Each call displays one quiet line whose HTML carries the record (``data-ledger``
 reads the records, executes nothing, and marks every numbered equation with what checks it.
 """
 
-from .checks import Outcome, Refuted, assumed, cited, defined, listening, measured, proved
-from .premises import mutating
-from .record import Record, stored
+from kexue.ledger.checks import (
+    Outcome,
+    Refuted,
+    assumed,
+    cited,
+    defined,
+    listening,
+    measured,
+    proved,
+)
+from kexue.ledger.premises import mutating
+from kexue.ledger.record import Record, stored
 
 __all__ = [
     "Outcome",

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from kexue.ledger.premises import hand_out
+from kexue.ledger.record import Record, expressions
 from kexue.symbolic import Verdict, equal
-
-from .premises import hand_out
-from .record import Record, expressions
 
 _LABEL = re.compile(r"eq-[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -84,18 +83,17 @@ def proved(
     by: str = "",
     given: Sequence[str] = (),
     where: Mapping | None = None,
-) -> Any:
+) -> None:
     """Prove by algebra that ``derived``, which the premises gave, equals ``stated``, as printed.
 
     ``by`` says how, in words ("from Bayes' rule"); ``given`` lists the labels used; ``where``
-    maps dependent symbols to expressions and is substituted in both sides. Returns ``stated``,
-    so that a later derivation can rest on it. Raises ``Refuted`` with the values at which the
-    two sides differ. If algebra does not settle it and 50 random points agree to 40 digits, the
-    record says so and is ``measured``, never ``proved``.
+    maps dependent symbols to expressions and is substituted in both sides. Raises ``Refuted``
+    with the values at which the two sides differ. If algebra does not settle it and 50 random
+    points agree to 40 digits, the record says so and is ``measured``, never ``proved``.
 
     >>> import sympy as sp
     >>> x = sp.Symbol("x")
-    >>> _ = proved("eq-demo-square", (x + 1) ** 2, x**2 + 2 * x + 1, by="by expanding")
+    >>> proved("eq-demo-square", (x + 1) ** 2, x**2 + 2 * x + 1, by="by expanding")
     eq-demo-square · proved by expanding
     >>> proved("eq-demo-square", (x + 1) ** 2, x**2 + 1)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -107,15 +105,14 @@ def proved(
     known = _known.get(label)
     if known and (known.derived, known.stated, known.where) == (derived, stated, where):
         _conclude(dataclasses.replace(known))
-        return hand_out(label, stated)
+        return
     verdict = equal(derived, stated, where)
     kind, how = "proved", by or "by algebra"
     if verdict.status == "agrees":
         kind, how = "measured", verdict.how
     record = Record(label, kind, how, tuple(given), **expressions(stated))
     refuted = _counterexample(verdict) if verdict.status == "differs" else ""
-    _conclude(Outcome(record, refuted, derived, stated, where, value=stated))
-    return hand_out(label, stated)
+    _conclude(Outcome(record, refuted, derived, stated, where))
 
 
 def measured(

@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy as sp
 
-from .values import flatten
+from kexue.ledger.values import flatten
 
 VARIABLE = "KEXUE_PREMISE"  # "label:k", for a run in another process
 _wrong: tuple[str, int] | None = None

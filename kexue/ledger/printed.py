@@ -12,11 +12,10 @@ from typing import Any
 
 import sympy as sp
 
+from kexue.ledger import tex
+from kexue.ledger.record import stored
+from kexue.ledger.tex import Unread
 from kexue.symbolic import equal
-
-from . import tex
-from .record import stored
-from .tex import Unread
 
 _DOLLARS = re.compile(r"\$\$(?P<tex>.+?)\$\$[ \t]*\((?P<label>[^)\s]+)\)", re.S)
 _FENCE = re.compile(

@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy as sp
 
-from .values import flatten
+from kexue.ledger.values import flatten
 
 KINDS = ("proved", "measured", "cited", "defined", "assumed")
 _DATA = re.compile(r'data-ledger="([^"]*)"')

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checks import Outcome, listening
-from .premises import mutating
+from kexue.ledger.checks import Outcome, listening
+from kexue.ledger.premises import mutating
 
 TAG = "ledger"
 

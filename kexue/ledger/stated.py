@@ -15,11 +15,10 @@ from typing import Any
 
 import sympy as sp
 
+from kexue.ledger.checks import Outcome
+from kexue.ledger.tex import spelling
+from kexue.ledger.values import flatten
 from kexue.symbolic import equal
-
-from .checks import Outcome
-from .tex import spelling
-from .values import flatten
 
 
 @dataclasses.dataclass
@@ -103,7 +102,7 @@ def mutants(e: sp.Expr, table: Iterable[sp.Symbol] = ()) -> Iterator[tuple[str, 
 
     >>> x, y = sp.symbols("x y")
     >>> [str(m) for _, m in mutants(x * y**2)][:3]
-    ['y**2', 'x', 'x*y**3']
+    ['y**2', 'x', 'x**2*y**2']
     """
     seen = {e}
     for name, mutant in _mutants(e, {spelling(s.name): s for s in table}):

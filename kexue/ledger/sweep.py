@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .premises import faults
-from .runner import Run, run, run_honest
+from kexue.ledger.premises import faults
+from kexue.ledger.runner import Run, run, run_honest
 
 
 @dataclasses.dataclass
@@ -23,8 +23,8 @@ class Rests:
     kind: str
     killed_by: list[tuple[str, str]]  # (premise, what was done to it)
     idle: list[str]  # declared, has a value, and no wrong version of it refutes the check
-    through: dict[str, list[str]]  # declared, itself derived: the premises both rest on
-    wordless: list[str]  # declared, but without a value: nothing to get wrong
+    through: dict[str, list[str]]  # declared, itself proved: the premises both rest on
+    wordless: list[str]  # declared, but said in words only: nothing to get wrong
     undeclared: list[str]  # refutes the check, and is neither declared nor behind what is
 
     @property
@@ -77,17 +77,15 @@ class Sweep:
         given = self.honest.outcomes[label].record.given
         found = Rests(label, kinds[label], [], [], {}, [], [])
         for premise in given:
-            if premise not in kinds or not self.faults(premise):
-                found.wordless.append(premise)
-            elif self._insist(label, premise):
-                pass
-            elif premise in roots:
-                found.idle.append(premise)
-            else:
+            if premise in roots:
+                if not self._insist(label, premise):
+                    found.idle.append(premise)
+            elif kinds.get(premise) == "proved":  # what refutes both is what they share
                 shared = [r for r in roots if self.killers(label, r) and self.killers(premise, r)]
                 found.through[premise] = shared
-                if not shared:
-                    found.idle.append(premise)
+                found.idle += [] if shared else [premise]
+            else:
+                found.wordless.append(premise)
         behind = self._closure(given)
         for premise in kinds:
             killers = self.killers(label, premise)
