@@ -41,7 +41,11 @@ class Record:
 
     def line(self) -> str:
         """The quiet line: label, kind, how."""
-        return f"{self.label} · {self.kind}" + (f" {self.how}" if self.how else "")
+        return f"{self.label} · {self.kind}{self._words()}"
+
+    def _words(self) -> str:
+        join = " " if self.kind in ("proved", "measured") else ": "
+        return join + self.how if self.how else ""
 
     def data(self) -> dict[str, Any]:
         """The fields that say something, ready for JSON."""
@@ -53,10 +57,10 @@ class Record:
 
     def _repr_html_(self) -> str:
         data = html.escape(json.dumps(self.data(), ensure_ascii=False, sort_keys=True))
-        how = f" {html.escape(self.how)}" if self.how else ""
         return (
-            f'<div class="ledger-line ledger-{self.kind}" data-ledger="{data}">'
-            f"<code>{html.escape(self.label)}</code> · <b>{self.kind}</b>{how}</div>"
+            f'<div class="kx-check kx-{self.kind}" data-ledger="{data}">'
+            f"<code>{html.escape(self.label)}</code> · <b>{self.kind}</b>"
+            f"{html.escape(self._words())}</div>"
         )
 
 
