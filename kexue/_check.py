@@ -90,3 +90,15 @@ def same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None
         raise ValueError(
             f"{name}: got shape {tuple(value.shape)}, needs {tuple(other.shape)} like {other_name}"
         )
+
+
+def uniform_grid(name: str, value: Any) -> Tensor:
+    """Return ``value`` as equally spaced increasing float64 points, shape (N,) with N >= 3."""
+    value = tensor(name, value, dtype=torch.float64)
+    if value.ndim != 1 or len(value) < 3:
+        raise ValueError(f"{name}: got shape {tuple(value.shape)}, needs (N,) with N >= 3")
+    spacing = value.diff()
+    # 1e-3 leaves room for a grid that was made in float32.
+    if (spacing <= 0).any() or (spacing - spacing.mean()).abs().max() > 1e-3 * spacing.mean():
+        raise ValueError(f"{name}: got unequal or decreasing spacings, needs a uniform grid")
+    return value

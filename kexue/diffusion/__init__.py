@@ -9,12 +9,14 @@ Sources: Ho et al. 2020 (arXiv:2006.11239), Song et al. 2020 (arXiv:2010.02502),
 kexue.fm/archives/9164 and 9181.
 """
 
+from kexue.diffusion.grid import chain_on_grid, reverse_kernel_on_grid
 from kexue.diffusion.sample import ddim, ddpm
 from kexue.diffusion.step import ddim_step, ddpm_step, posterior, reverse_variance
 from kexue.diffusion.target import convert, exact_eps
 from kexue.diffusion.training import elbo_weight, loss
 
 __all__ = [
+    "chain_on_grid",
     "convert",
     "ddim",
     "ddim_step",
@@ -24,5 +26,6 @@ __all__ = [
     "exact_eps",
     "loss",
     "posterior",
+    "reverse_kernel_on_grid",
     "reverse_variance",
 ]

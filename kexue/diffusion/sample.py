@@ -92,11 +92,7 @@ def _run(step, model, x_T, schedule, timesteps, generator, noise) -> Iterator[tu
     x_T = _check.tensor("x_T", x_T)
     if x_T.ndim == 0:
         raise ValueError("x_T: got a single number, needs a batch of shape (B, ...)")
-    times = schedule._time("timesteps", torch.as_tensor(timesteps)).tolist()
-    if not isinstance(times, list) or len(times) < 2:
-        raise ValueError(f"timesteps: got {times}, needs at least two times")
-    if any(s >= t for t, s in itertools.pairwise(times)):
-        raise ValueError("timesteps: needs strictly descending times")
+    times = check_times(schedule, timesteps)
     injected = None if noise is None else iter(noise)
 
     @torch.no_grad()
@@ -112,6 +108,17 @@ def _run(step, model, x_T, schedule, timesteps, generator, noise) -> Iterator[tu
             yield s, x
 
     return states()
+
+
+def check_times(schedule: Schedule, timesteps: Any) -> list:
+    """Strictly descending times within the range of the schedule, as Python numbers."""
+    times = timesteps if isinstance(timesteps, Tensor) else list(timesteps)
+    times = schedule._time("timesteps", times).tolist()
+    if not isinstance(times, list) or len(times) < 2 or isinstance(times[0], list):
+        raise ValueError(f"timesteps: got {times}, needs a list of at least two times")
+    if any(s >= t for t, s in itertools.pairwise(times)):
+        raise ValueError("timesteps: needs strictly descending times")
+    return times
 
 
 def predict(model: Model, x_t: Tensor, t: Tensor) -> Tensor:

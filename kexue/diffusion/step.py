@@ -102,11 +102,7 @@ def ddpm_step(
     _check.same_shape("eps", eps, "x_t", x_t)
     a, b, sigma_s, sigma_t = _reverse_amplitudes(schedule, t, s)
     mean = (x_t - expand_like(b**2 / sigma_t, x_t, "t") * eps) / expand_like(a, x_t, "t")
-    if isinstance(variance, str):
-        _check.one_of("variance", variance, VARIANCES)
-        variance = b**2 if variance == "forward" else (sigma_s * b / sigma_t) ** 2
-    variance = _check.tensor("variance", variance, dtype=torch.float64)
-    spread = expand_like(_check.positive("variance", variance, zero=True).sqrt(), x_t, "variance")
+    spread = expand_like(step_variance(schedule, t, s, variance).sqrt(), x_t, "variance")
     spread = spread * expand_like(sigma_s > 0, x_t, "s")
     return _add_noise(mean, spread, noise)
 
@@ -140,6 +136,19 @@ def ddim_step(
     keep = sigma_s / sigma_t * ((a * sigma_s) ** 2 + (1 - eta**2) * b**2).sqrt()
     mean = x_t / expand_like(a, x_t, "t") + expand_like(keep - sigma_t / a, x_t, "t") * eps
     return _add_noise(mean, expand_like(eta * sigma_s * b / sigma_t, x_t, "t"), noise)
+
+
+def step_variance(schedule: Schedule, t: Any, s: Any, variance: Any) -> Tensor:
+    """The value of a variance given by name, number, tensor or function of (t, s); float64."""
+    if isinstance(variance, str):
+        _check.one_of("variance", variance, VARIANCES)
+        b = schedule.step(t, s)[1]
+        if variance == "forward":
+            return b**2
+        return (schedule.sigma(s) * b / schedule.sigma(t)) ** 2
+    value = variance(t, s) if callable(variance) else variance
+    value = _check.tensor("variance", value, dtype=torch.float64)
+    return _check.positive("variance", value, zero=True)
 
 
 def _reverse_amplitudes(schedule: Schedule, t: Any, s: Any) -> tuple[Tensor, ...]:
