@@ -33,7 +33,7 @@ $(STAMP):
 	touch $@
 
 book: $(STAMP) ## build the book into _build/html
-	@$(SPHINX) --quiet
+	@$(SPHINX) --quiet > /dev/null
 	@echo "The book is in $(HTML). Open $(HTML)/index.html, or run: make serve"
 
 serve: book ## serve the book on localhost and open it (PORT=8000)
@@ -47,7 +47,7 @@ lint: $(STAMP) ## ruff, notebooks too
 	$(BIN)/ruff format --check .
 
 unit: $(STAMP) ## unit tests and doctests, without the browser
-	$(PYTEST) -m "not browser" --durations=8
+	$(PYTEST) --ignore=tests/browser --durations=8
 
 mutate: $(STAMP) ## falsify the checked equations and premises: every mutant must be noticed (SAMPLE=0: all)
 	$(BIN)/python tools/mutate.py --sample $(or $(SAMPLE),20)
@@ -57,10 +57,10 @@ nbval: $(STAMP) ## run every notebook and compare with its stored outputs
 
 check-book: $(STAMP) ## build from nothing, every warning an error, into _build/check
 	rm -rf _build/check
-	@$(SPHINX) --quiet --all --path-output _build/check
+	@$(SPHINX) --quiet --all --path-output _build/check > /dev/null
 
 browser: $(STAMP) book ## open every page in a headless Chromium, network cut
-	$(PYTEST) -m browser -rs tests/browser
+	$(PYTEST) -rs tests/browser
 
 notebooks: $(STAMP) ## run the notebooks whose code changed and store their outputs (ALL=1: every one)
 	$(BIN)/python tools/notebooks.py $(if $(ALL),--all)

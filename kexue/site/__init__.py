@@ -3,10 +3,12 @@
 Add ``kexue.site`` to a Sphinx project's extensions. It imports no other room of ``kexue``,
 so another book can use it as it stands.
 
-==============  ================================================================
-``assets``      local MathJax, house style sheet, no request to another host
-``figures``     alt text on every picture, vector figures that follow the theme
-==============  ================================================================
+=============  =================================================================
+``assets``     local MathJax, house style sheet, no request to another host
+``figures``    alt text on every picture, vector figures that follow the theme
+``ledger``     a mark beside every numbered equation, and the page of them all
+``explorers``  the script that moves a stored explorer
+=============  =================================================================
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register every part of the extension with Sphinx."""
-    from kexue.site import assets, figures
+    from kexue.site import assets, explorers, figures, ledger
 
-    for part in (assets, figures):
+    for part in (assets, figures, ledger, explorers):
         part.setup(app)
     return {
         "version": kexue.__version__,

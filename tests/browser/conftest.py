@@ -1,0 +1,127 @@
+"""One headless Chromium for all browser tests, with the network cut off.
+
+The built book is served from localhost. Every request to another host is refused and recorded, and
+so are console errors: :class:`Visit` holds them, and each test asserts that there are none.
+"""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = Path(os.environ.get("KEXUE_SITE", ROOT / "_build" / "html"))
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built book."""
+    if not (SITE / "index.html").is_file():
+        pytest.fail(f"{SITE} holds no book: run `make book` first")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """Where the built book is served, with a slash at the end."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format, *args):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium; without one the test is skipped, or fails where CI is set."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = os.environ.get("KEXUE_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        complaint = f"no Chromium found: looked for {', '.join(names)} and KEXUE_CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(complaint)
+        pytest.skip(complaint)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A page in the browser, with what it asked for and complained about."""
+
+    page: object
+    foreign: list[str] = field(default_factory=list)  # requests to other hosts
+    missing: list[str] = field(default_factory=list)  # answers other than success
+    errors: list[str] = field(default_factory=list)  # console errors, uncaught exceptions
+
+    def clean(self) -> None:
+        """Assert that nothing foreign, missing or broken was seen so far."""
+        assert self.foreign == [], "requests leave the site"
+        assert self.missing == [], "files the site does not have"
+        assert self.errors == [], "console errors"
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open a page of the book: ``visit("book/index.html", width=390, scheme="dark")``.
+
+    Returns a :class:`Visit` once the page is loaded and its mathematics is typeset. Other keyword
+    arguments go to Playwright's ``new_context``.
+    """
+    contexts = []
+
+    def open_page(path: str, *, width: int = 1280, height: int = 900, scheme="light", **options):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, **options
+        )
+        contexts.append(context)
+        context.set_default_timeout(15_000)
+        seen = Visit(context.new_page())
+
+        def gate(route):
+            if route.request.url.startswith(address):
+                route.continue_()
+            else:
+                seen.foreign.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", gate)
+        page = seen.page
+        page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
+        page.on(
+            "response",
+            lambda r: seen.missing.append(f"{r.status} {r.url}") if r.status >= 400 else None,
+        )
+        page.goto(address + path, wait_until="load")
+        page.evaluate("() => window.MathJax?.startup?.promise.then(() => null) ?? null")
+        return seen
+
+    yield open_page
+    for context in contexts:
+        context.close()
