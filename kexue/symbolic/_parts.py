@@ -130,8 +130,19 @@ def atomize(lhs: sp.Expr, rhs: sp.Expr) -> tuple[sp.Expr, sp.Expr, dict[sp.Dummy
             return unknown[key]
         return e.func(*map(replace, e.args))
 
-    lhs, rhs = replace(lhs.doit()), replace(rhs.doit())
+    lhs, rhs = replace(_evaluate(lhs)), replace(_evaluate(rhs))
     return lhs, rhs, {dummy: e for e, dummy in unknown.items()}
+
+
+def _evaluate(e: sp.Expr) -> sp.Expr:
+    """``doit``, but without looking for antiderivatives of undefined functions: that is slow."""
+    if not any(integral.has(AppliedUndef) for integral in e.atoms(sp.Integral)):
+        return e.doit()
+    if isinstance(e, sp.Integral):
+        return e.func(_evaluate(e.function), *e.limits)
+    if isinstance(e, sp.Derivative):
+        return sp.diff(_evaluate(e.expr), *e.variables)
+    return e.func(*map(_evaluate, e.args))
 
 
 def _pull_out(e: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
