@@ -193,9 +193,9 @@ def table_of(env: BuildEnvironment, here: str) -> list[nodes.Node]:
         title = nodes.title("", "", link_to(page, env, here))
         title += nodes.Text(f": {len(rows)} equations, {totals(kinds)}")
         anchor = "ledger-" + re.sub(r"\W+", "-", page)
-        table = nodes.table("", title, classes=["kx-ledger"], ids=[anchor])
+        table = nodes.table("", title, classes=["kx-ledger", "colwidths-given"], ids=[anchor])
         group = nodes.tgroup(cols=3)
-        group += [nodes.colspec(colwidth=width) for width in (14, 46, 40)]
+        group += [nodes.colspec(colwidth=width) for width in (16, 52, 32)]
         head = nodes.row()
         head += [nodes.entry("", line(text)) for text in ("Number", "As printed", "Evidence")]
         group += nodes.thead("", head)
