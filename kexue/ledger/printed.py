@@ -178,7 +178,7 @@ def _read(equations: list[list[list]], table: Mapping[str, Any]) -> list[list[sp
     table, short = dict(table), {}
     for sides in equations:
         name = _bare_name(sides[0])
-        if name and name[0] not in table and len(sides) > 1:
+        if name and name[0] not in table and len(sides) > 1 and not _law(sides, table):
             symbol = sp.Symbol(name[0], positive=True)
             table[name[0]] = symbol
             short[symbol] = (sides, name[1])
