@@ -16,10 +16,9 @@ from kexue.ledger.runner import ledger_cells, run, run_honest, statements
 from kexue.ledger.stated import mutants, neighbors, score_stated
 from kexue.ledger.sweep import Sweep
 from kexue.symbolic import Gaussian, symbols
+from tools import mutate
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-from tools import mutate
 
 START = r"""
 import sympy as sp
@@ -301,8 +300,8 @@ def test_tagged_cells_run_without_torch():
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env=dict(os.environ),
         timeout=120,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
 
