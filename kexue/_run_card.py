@@ -158,8 +158,9 @@ def revision() -> tuple[str | None, bool | None]:
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():  # git would answer for any repository around site-packages
         return installed_commit(), None
-    commit = command("git", "-C", str(root), "rev-parse", "HEAD")
-    changes = command("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    git = ("git", "--no-optional-locks", "-C", str(root))
+    commit = command(*git, "rev-parse", "HEAD")
+    changes = command(*git, "status", "--porcelain", "--untracked-files=no")
     return commit, None if changes is None else bool(changes)
 
 

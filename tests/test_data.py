@@ -56,6 +56,15 @@ def test_the_split_of_the_digits_is_fixed_and_stratified():
     )
 
 
+@given(st.lists(st.integers(0, 4), min_size=1), st.floats(0, 1), st.integers(0, 9))
+def test_a_stratified_split_takes_from_every_class_its_share(labels, fraction, seed):
+    y, size = np.array(labels), round(fraction * len(labels))
+    mask = data._stratified_test_mask(y, size, seed)
+    assert mask.sum() == size
+    share = np.bincount(y, minlength=5) * size / len(y)
+    assert np.abs(np.bincount(y[mask], minlength=5) - share).max() < 1
+
+
 def test_hanzi_are_the_characters_of_gb2312_level_1():
     images = data.load("hanzi")
     assert images.x.shape == (3755, 1, 32, 32)
