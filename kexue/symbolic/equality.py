@@ -117,7 +117,8 @@ def equal(left: Any, right: Any, given: Mapping[Any, Any] | None = None) -> Verd
         if how is not None:
             proofs[how] = None
             continue
-        more, bad = _points(part, lhs, rhs, atoms, range(FIRST, POINTS))
+        last = POINTS if points else 2 * FIRST  # where nothing has a value, look a little longer
+        more, bad = _points(part, lhs, rhs, atoms, range(FIRST, last))
         if bad is not None:
             return bad
         if points + more == 0:

@@ -206,7 +206,7 @@ def _quadratic(log_expr: Any, y: sp.Symbol) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
             poly = sp.Poly(rest, y)
         except sp.PolynomialError:
             raise ValueError(f"log_expr: got {rest}, needs a quadratic in {y}") from None
-    coefficients = {k: _tidy(poly.coeff_monomial(y**k)) for k in range(poly.degree() + 1)}
+    coefficients = {k: _tidy(poly.coeff_monomial(y**k)) for k in range(max(poly.degree(), 0) + 1)}
     degree = max((k for k, c in coefficients.items() if c != 0), default=0)
     if degree != 2:
         raise ValueError(f"log_expr: got degree {degree} in {y}, needs a quadratic in {y}")
