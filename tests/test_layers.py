@@ -19,7 +19,7 @@ ROOT = Path(kexue.__file__).parent
 FLOORS = {
     "runtime": 0,
     "symbolic": 0,
-    "ledger": 0,
+    "ledger": 1,  # it asks symbolic whether two sides are equal
     "data": 0,
     "schedule": 1,
     "density": 1,
