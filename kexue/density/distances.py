@@ -41,9 +41,10 @@ def kl_on_grid(p: Any, q: Any, x: Any) -> float:
 def wasserstein2_on_grid(p: Any, q: Any, x: Any) -> float:
     """W_2(p, q) = (integral over u in (0, 1) of (F^{-1}(u) - G^{-1}(u))^2)^{1/2}.
 
-    F and G are the distribution functions by the cumulative trapezoid rule, scaled to end at 1, and
-    linear between grid points; for these the integral over u is exact. Arguments and errors as in
-    ``kl_on_grid``. Accuracy: O(h^2) in the spacing h.
+    The mass p(x_i) h at each grid point is spread evenly over x_i +- h / 2 and the total scaled to
+    1; for the resulting piecewise linear distribution functions F and G the integral is exact.
+    Arguments and errors as in ``kl_on_grid``. Accuracy: the spreading adds h^2 / 12 to every
+    variance, so a standard deviation s counts as s + h^2 / (24 s).
 
     >>> x = torch.linspace(-9, 9, 401, dtype=torch.float64)
     >>> p, q = (torch.distributions.Normal(m, 1.0).log_prob(x).exp() for m in (0.0, 1.0))
@@ -51,26 +52,26 @@ def wasserstein2_on_grid(p: Any, q: Any, x: Any) -> float:
     '1.000000'
     """
     p, q, x = _densities(p, q, x)
-    cdfs = [torch.nn.functional.pad(torch.cumulative_trapezoid(d, x), (1, 0)) for d in (p, q)]
-    cdfs = [cdf / cdf[-1] for cdf in cdfs]
+    cdfs = [torch.nn.functional.pad(d.cumsum(0) / d.sum(), (1, 0)) for d in (p, q)]
+    edges = torch.cat([x[:1], (x[1:] + x[:-1]) / 2, x[-1:]])
     # Between consecutive values u of either function both quantile functions are linear.
     u = torch.cat(cdfs).sort().values
-    left, right = ([_quantile(cdf, x, u, end) for cdf in cdfs] for end in ("left", "right"))
+    left, right = ([_quantile(cdf, edges, u, end) for cdf in cdfs] for end in ("left", "right"))
     d0, d1 = left[0] - left[1], right[0] - right[1]
     return ((d0**2 + d0 * d1 + d1**2) / 3 * u.diff()).sum().sqrt().item()
 
 
-def _quantile(cdf: Tensor, x: Tensor, u: Tensor, end: str) -> Tensor:
+def _quantile(cdf: Tensor, edges: Tensor, u: Tensor, end: str) -> Tensor:
     """Quantiles at one end of each interval of ``u``, continued from inside that interval.
 
-    The midpoint picks the grid cell, so a flat stretch of the distribution function (a gap in the
+    The midpoint picks the cell, so a flat stretch of the distribution function (a gap in the
     support, where the quantile function jumps) is never divided by.
     """
     middle = (u[1:] + u[:-1]) / 2
-    cell = (torch.searchsorted(cdf, middle, right=True) - 1).clamp(0, len(x) - 2)
+    cell = (torch.searchsorted(cdf, middle, right=True) - 1).clamp(0, len(edges) - 2)
     rise = cdf[cell + 1] - cdf[cell]
     along = ((u[:-1] if end == "left" else u[1:]) - cdf[cell]) / torch.where(rise > 0, rise, 1.0)
-    return x[cell] + along * (x[cell + 1] - x[cell])
+    return edges[cell] + along * (edges[cell + 1] - edges[cell])
 
 
 def _densities(p: Any, q: Any, x: Any) -> tuple[Tensor, Tensor, Tensor]:

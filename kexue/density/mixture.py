@@ -120,10 +120,9 @@ class GaussianMixture(Distribution):
 
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
         """Independent draws, shape ``sample_shape + event_shape``."""
-        shape = torch.Size([sample_shape] if isinstance(sample_shape, int) else sample_shape)
+        sizes = [sample_shape] if isinstance(sample_shape, int) else list(sample_shape)
+        shape = torch.Size(_check.integer("sample_shape", size, low=1) for size in sizes)
         count = shape.numel()
-        if count == 0:
-            raise ValueError(f"sample_shape: got {tuple(shape)}, needs at least one sample")
         device = self._m.device if generator is None else generator.device
         with torch.no_grad():
             k = torch.multinomial(self.weights.to(device), count, True, generator=generator)
@@ -222,7 +221,8 @@ class GaussianMixture(Distribution):
         x = self._points("x_t", x_t)
         amplitudes = []
         for name, value in (("alpha", alpha), ("sigma", sigma)):
-            value = _check.positive(name, torch.as_tensor(value).to(x), zero=True)
+            value = _check.tensor(name, value, dtype=x.dtype).to(x.device)
+            _check.positive(name, value, zero=True)
             batch = x.shape[:-1]
             if value.shape != batch[: value.ndim]:
                 raise ValueError(

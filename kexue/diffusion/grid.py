@@ -107,6 +107,7 @@ def chain_on_grid(
     return _chain(law, schedule, times, x, variance, q, scale)
 
 
+@torch.no_grad()
 def _chain(law, schedule, times, x, variance, q, scale) -> Iterator[tuple[Any, Tensor]]:
     """The loop of ``chain_on_grid``; q is smooth at the length ``scale``."""
     h = (x[-1] - x[0]).item() / (len(x) - 1)

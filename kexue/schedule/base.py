@@ -16,16 +16,23 @@ __all__ = ["Schedule", "expand_like"]
 def expand_like(coefficient: Any, x: Tensor, name: str = "coefficient") -> Tensor:
     """Give ``coefficient`` trailing axes so that it multiplies ``x`` sample by sample.
 
-    A number, or a tensor whose shape is a prefix of ``x.shape`` (for instance one value a sample,
-    shape (B,), against images (B, C, H, W)), in the dtype and on the device of ``x``.
+    A number, or a tensor whose shape is a leading part of ``x.shape`` (for instance one value a
+    sample, shape (B,), against images (B, C, H, W)), in the dtype and on the device of ``x``.
+    Values are not looked at, so that nothing waits for a GPU.
 
     Raises:
-        ValueError: the shape is not a prefix of ``x.shape``.
+        TypeError: ``x`` is not a floating-point tensor, or the coefficient is not made of numbers.
+        ValueError: the shape is not a leading part of ``x.shape``.
 
     >>> expand_like(torch.tensor([1.0, 2.0]), torch.zeros(2, 3, 4)).shape
     torch.Size([2, 1, 1])
     """
-    coefficient = torch.as_tensor(coefficient, dtype=x.dtype, device=x.device)
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"x: got {getattr(x, 'dtype', x)!r}, needs a floating-point tensor")
+    try:
+        coefficient = torch.as_tensor(coefficient, dtype=x.dtype, device=x.device)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(f"{name}: got {type(coefficient).__name__}, needs numbers") from error
     shape = coefficient.shape
     if shape != x.shape[: len(shape)]:
         raise ValueError(
@@ -100,12 +107,12 @@ class Schedule(ABC):
     def add_noise(self, x0: Tensor, noise: Tensor, t: Any) -> Tensor:
         """x_t = alpha(t) x_0 + sigma(t) noise (eq-ddpm-marginal), in the shape and dtype of ``x0``.
 
-            ``t`` is one time, or one for each sample, shape (B,) against x0 of shape (B, ...).
+        ``t`` is one time, or one for each sample, shape (B,) against x0 of shape (B, ...).
 
-            >>> from kexue.schedule import su
+        >>> from kexue.schedule import su
         >>> x_t = su().add_noise(torch.zeros(2, 3), torch.ones(2, 3), torch.tensor([0, 1000]))
-            >>> x_t[:, 0]
-            tensor([0.0000, 1.0000])
+        >>> x_t[:, 0]
+        tensor([0.0000, 1.0000])
         """
         x0, noise = _check.tensor("x0", x0), _check.tensor("noise", noise)
         _check.same_shape("noise", noise, "x0", x0)
@@ -116,5 +123,12 @@ class Schedule(ABC):
         """Check two times with s < t."""
         t, s = self._time("t", t), self._time("s", s)
         if (s >= t).any():
-            raise ValueError(f"s: got {s.tolist()} for t = {t.tolist()}, needs s < t")
+            raise ValueError(f"s: got {_show(s)} for t = {_show(t)}, needs s < t")
         return t, s
+
+
+def _show(t: Tensor) -> str:
+    """A time in words; of many times the range."""
+    if t.numel() == 1:
+        return f"{t.item():g}"
+    return f"{t.min().item():g} to {t.max().item():g}"

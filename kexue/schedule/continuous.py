@@ -19,8 +19,8 @@ class _Continuous(Schedule):
     """A schedule of real times in [0, 1]."""
 
     def _time(self, name: str, t: Any) -> Tensor:
-        if isinstance(t, bool):
-            raise TypeError(f"{name}: got {t!r} of type bool, needs a real time in [0, 1]")
+        if isinstance(t, bool) or getattr(t, "dtype", None) in (torch.bool, bool):
+            raise TypeError(f"{name}: got truth values, needs real times in [0, 1]")
         t = _check.tensor(name, t, dtype=torch.float64)
         if (t < 0).any() or (t > 1).any():
             raise ValueError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +30,7 @@ class DiscreteSchedule(Schedule):
     name: str = "custom"
 
     def __post_init__(self) -> None:
-        table = torch.as_tensor(self.log_alpha_table, dtype=torch.float64)
+        table = torch.as_tensor(self.log_alpha_table, dtype=torch.float64).detach().clone()
         if table.ndim != 1 or len(table) < 2 or table.isnan().any():
             raise ValueError(
                 f"log_alpha_table: got shape {tuple(table.shape)}, needs T + 1 >= 2 numbers"
@@ -80,20 +79,15 @@ class DiscreteSchedule(Schedule):
         return torch.linspace(self.T, stop, n + 1, dtype=torch.float64).round().long()
 
     def _time(self, name: str, t: Any) -> Tensor:
-        if not isinstance(t, Tensor):
-            try:
-                t = torch.as_tensor(t if isinstance(t, list | tuple) else operator.index(t))
-            except TypeError as error:
-                raise TypeError(f"{name}: got {t!r}, needs an integer time") from error
+        t = _check.tensor(name, t, floating=False)
         if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
             raise TypeError(f"{name}: got dtype {t.dtype}, needs integer times")
-        if t.numel() == 0:
-            raise ValueError(f"{name}: got no times, shape {tuple(t.shape)}")
+        t = t.long()
         if (t < 0).any() or (t > self.T).any():
             raise ValueError(
                 f"{name}: got times from {t.min().item()} to {t.max().item()}, needs 0..{self.T}"
             )
-        return t.long()
+        return t
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         return self.log_alpha_table.to(t.device)[t]
