@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -174,11 +175,15 @@ def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
     return sorted(ledger(env)["pages"])
 
 
-def fill_tables(app: Sphinx, doctree: nodes.document, page: str) -> None:
+class FillTables(SphinxPostTransform):
     """Put the table in its place, chapter by chapter in the order of the book."""
-    for node in list(doctree.findall(ledger_table)):
-        node.replace_self(table_of(app.env, page))
-        app.env.resolve_references(doctree, page, app.builder)
+
+    default_priority = 5  # before references are resolved, at 10
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace each placeholder of the page."""
+        for node in list(self.document.findall(ledger_table)):
+            node.replace_self(table_of(self.env, self.env.docname))
 
 
 def table_of(env: BuildEnvironment, here: str) -> list[nodes.Node]:
@@ -282,5 +287,5 @@ def setup(app: Sphinx) -> None:
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
     app.connect("env-updated", outdated)
-    app.connect("doctree-resolved", fill_tables)
+    app.add_post_transform(FillTables)
     app.add_css_file("ledger.css")
