@@ -9,6 +9,7 @@ other host, and it works from a file.
 
 from __future__ import annotations
 
-from kexue.explore.interact import Explorer, interact
+from kexue.explore.explorer import Explorer
+from kexue.explore.interactive import interact
 
 __all__ = ["Explorer", "interact"]

@@ -61,7 +61,7 @@ class Control:
             return self.values[int(position)]
         if self.base:
             return self.base**position
-        return int(round(position)) if self.integer else float(position)
+        return round(position) if self.integer else float(position)
 
     def snap(self, value: float) -> Any:
         """Return the slider's value nearest to ``value``."""
@@ -89,7 +89,8 @@ class Control:
             bad = [v for v in grid if not low <= v <= high]
             if bad or len(set(grid)) < 2:
                 raise ValueError(
-                    f"frames: {self.name!r} got {bad or grid}, needs two or more values in [{low:g}, {high:g}]"
+                    f"frames: {self.name!r} got {bad or grid}, needs two or more values in "
+                    f"[{low:g}, {high:g}]"
                 )
         else:
             raise TypeError(

@@ -66,11 +66,20 @@ class Layout:
                 axes.set_position(place)
 
 
+def named(arguments: dict[str, Any]) -> str:
+    """Return arguments as they would be written in a call."""
+    return ", ".join(f"{k}={v!r}" for k, v in arguments.items())
+
+
 def draw(
     fn: Callable, arguments: dict[str, Any], layout: Layout, known: set[int] | None = None
 ) -> tuple[Drawing, Frame]:
     """Call ``fn`` and record its figure. ``known`` holds the ids of earlier figures."""
-    drawing = capture(fn, arguments)
+    try:
+        drawing = capture(fn, arguments)
+    except Exception as error:
+        error.add_note(f"in the explorer's frame {nameof(fn)}({named(arguments)})")
+        raise
     if drawing.figure is None:
         return drawing, Frame(None, drawing.parts)
     if known is not None:
@@ -96,9 +105,11 @@ def union(frames: Sequence[Frame], drawings: Sequence[Drawing], pad: float = 3) 
     for frame, drawing in zip(frames, drawings, strict=True):
         if frame.scene is None:
             continue
-        if frame.scene.obstacle:  # what was not recorded may reach anywhere: take the canvas
-            size = drawing.figure.get_size_inches() * 72
-            boxes.append((0.0, 0.0, float(size[0]), float(size[1])))
+        if frame.scene.obstacle:  # not all was recorded: ask matplotlib
+            tight = drawing.figure.get_tightbbox()
+            height = drawing.figure.get_size_inches()[1]
+            ends = (tight.x0, height - tight.y1, tight.x1, height - tight.y0)
+            boxes.append(tuple(72 * float(v) for v in ends))
         if np.isfinite(frame.scene.box).all():
             boxes.append(frame.scene.box)
     if not boxes:
@@ -142,7 +153,7 @@ def signature(p: Primitive) -> tuple:
 
 
 def check_blend(frames: Sequence[Frame], where: Sequence[dict[str, Any]]) -> None:
-    """Raise ``ValueError`` unless all frames have the same parts, in which case they can be blended."""
+    """Raise ``ValueError`` unless all frames have the same parts and so can be blended."""
     first = frames[0]
     for frame, arguments in zip(frames, where, strict=True):
         if frame.parts or frame.scene is None or frame.scene.has_images or frame.scene.obstacle:

@@ -10,7 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ASSETS = Path(__file__).parent.parent / "site" / "assets"  # the site serves the same two files
+ASSETS = Path(__file__).parent.parent / "site" / "assets"  # the site serves the same files
+PAGE_ONLY = "/* -- page only"  # what follows in the style sheet is for stored figures
+
+
+def asset(name: str) -> str:
+    """Return the text of one of the files that the site serves too."""
+    return (ASSETS / name).read_text(encoding="utf-8")
 
 
 @cache
@@ -22,10 +28,8 @@ def widget_class() -> type:
     class ExplorerWidget(anywidget.AnyWidget):
         """Asks ``answer(positions) -> (bytes, alt text)`` for every picture."""
 
-        _esm = (ASSETS / "explore.js").read_text(
-            encoding="utf-8"
-        ) + "\nexport default kexueExplorer;\n"
-        _css = (ASSETS / "explore.css").read_text(encoding="utf-8")
+        _esm = asset("explore-draw.js") + asset("explore.js") + "export default kexueExplorer;"
+        _css = asset("explore.css").split(PAGE_ONLY)[0]
         page = traitlets.Unicode().tag(sync=True)
 
         def __init__(self, page: str, answer: Callable[[list], tuple[bytes, str]]) -> None:

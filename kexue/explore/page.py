@@ -109,7 +109,8 @@ def html(
         shown = f'<img src="{source}" alt="{escape(alt)}" width="{width}" height="{height}">{shown}'
     said = f"{inline(caption)} " if caption else ""
     return (
-        f'<figure class="kx-explorer">\n<div class="kx-controls" data-rows="{len(controls)}"></div>\n'
+        f'<figure class="kx-explorer">\n'
+        f'<div class="kx-controls" data-rows="{len(controls)}"></div>\n'
         f'<div class="kx-stage">{shown}</div>\n'
         f'<figcaption>{said}<span class="kx-hint">{escape(hint(controls))}</span></figcaption>\n'
         f'<script type="application/json" class="kx-data">{data}</script>\n</figure>'

@@ -4,13 +4,12 @@ A figure draws itself on a :class:`Recorder` as it would on paper. What comes ou
 :class:`Scene`, in points with y downward, rounded to 1/16 point: small enough to send for every
 value of a slider, exact enough that no eye finds the difference. Whatever matplotlib can draw
 with paths is covered (lines, bars, fills, scatters, log axes, legends, arrows, mathtext); what it
-cannot (hatches, gouraud shading, color meshes) is named in ``Scene.obstacle``, and the caller
+cannot (hatches, gouraud shading, skew color meshes) is named in ``Scene.obstacle``, and the caller
 falls back to a picture.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,21 +17,12 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backend_bases import RendererBase
-from matplotlib.colors import rgb2hex
 from matplotlib.path import Path
-from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Affine2D
 
+from kexue.explore.svg import attributes, color, commands, compress, layout, path_data, trace
+
 UNIT = 16  # coordinates are whole multiples of 1/UNIT point
-LETTER = {
-    Path.MOVETO: "M",
-    Path.LINETO: "L",
-    Path.CURVE3: "Q",
-    Path.CURVE4: "C",
-    Path.CLOSEPOLY: "Z",
-}
-INK, PAPER = "currentColor", "var(--kx-paper, #fff)"
-CAPS = {"butt": "butt", "round": "round", "projecting": "square"}
 
 
 class Primitive(NamedTuple):
@@ -150,8 +140,23 @@ class Recorder(RendererBase):
         super().draw_path_collection(*args, **kwargs)
         self.flush()
 
-    def draw_quad_mesh(self, *args, **kwargs) -> None:
-        self.scene.obstacle = "a color mesh (pcolormesh)"
+    def draw_quad_mesh(
+        self, gc, master_transform, columns, rows, coordinates, offsets, offset_trans, faces, *rest
+    ) -> None:
+        """Keep a mesh of equal upright cells (a color bar, a heat map) as an image."""
+        corners = (master_transform + self.flip).transform(np.asarray(coordinates).reshape(-1, 2))
+        x, y = np.moveaxis(corners.reshape(rows + 1, columns + 1, 2), -1, 0)
+        even = np.ptp(x, axis=0).max() + np.ptp(y, axis=1).max() < 0.01
+        for steps in (np.diff(x[0]), np.diff(y[:, 0])):
+            even = even and np.ptp(steps) < 0.01 * abs(steps.mean())
+        moved = np.any(offset_trans.transform(np.atleast_2d(offsets))) if len(offsets) else False
+        edges = rest[-1]
+        if not even or moved or len(faces) != rows * columns or (edges is not None and len(edges)):
+            self.scene.obstacle = "a color mesh of unequal cells or with edges (pcolormesh)"
+            return
+        pixels = np.rint(np.asarray(faces) * 255).astype(np.uint8).reshape(rows, columns, 4)
+        step = ((x[0, -1] - x[0, 0]) / columns, 0.0, 0.0, (y[-1, 0] - y[0, 0]) / rows)
+        self.add_image(gc, pixels, (*step, x[0, 0], y[0, 0]), 1.0, "pixelated")
 
     def draw_gouraud_triangles(self, *args, **kwargs) -> None:
         self.scene.obstacle = "gouraud shading"
@@ -160,11 +165,10 @@ class Recorder(RendererBase):
         self.scene.obstacle = "text set by TeX (usetex)"
 
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None) -> None:
-        maker = self._text2path
         glyphs = layout(s, prop.copy(), bool(ismath), mpl.rcParams["mathtext.fontset"])
         if not glyphs:
             return
-        size = round(prop.get_size_in_points() / maker.FONT_SCALE, 4)
+        size = round(prop.get_size_in_points() / self._text2path.FONT_SCALE, 4)
         alpha = gc.get_alpha() if gc.get_forced_alpha() else gc.get_rgb()[3]
         style = (
             ("fill", color(gc.get_rgb())),
@@ -193,15 +197,23 @@ class Recorder(RendererBase):
         (a, c, e), (b, d, f) = matrix.get_matrix()[:2]
         alpha = gc.get_alpha()
         opacity = 1.0 if alpha is None or transform is None else round(float(alpha), 3)
+        smooth = "auto" if transform is None else "pixelated"
+        self.add_image(gc, im, (a, b, c, d, e, f), opacity, smooth)
+
+    def add_image(self, gc, pixels, matrix, opacity: float, rendering: str) -> None:
+        """Keep RGBA pixels, to be shown by an SVG transform matrix."""
+        *linear, e, f = (float(v) for v in matrix)
         style = (
             ("opacity", opacity),
-            ("image-rendering", "auto" if transform is None else "pixelated"),
+            ("image-rendering", rendering),
             ("class", "kx-ink" if any(self.groups) else "kx-pixels"),
         )
         clip, bounds = self.clip(gc)
-        shape = (compress(im), columns, rows, tuple(round(float(v), 5) for v in (a, b, c, d)))
+        rows, columns = pixels.shape[:2]
+        shape = (compress(pixels), columns, rows, tuple(round(v, 5) for v in linear))
         self.add("image", (style, clip), shape, [e], [f])
-        corners = matrix.transform([(0, 0), (columns, 0), (columns, rows), (0, rows)])
+        corners = np.array([(0, 0), (columns, 0), (columns, rows), (0, rows)])
+        corners = corners @ np.array(linear).reshape(2, 2) + (e, f)
         self.scene.grow(corners[:, 0], corners[:, 1], 0, bounds)
 
     # -- how it is kept --------------------------------------------------------------------
@@ -273,113 +285,3 @@ class Recorder(RendererBase):
             )
         (left, top), (right, bottom) = vertices.min(axis=0), vertices.max(axis=0)
         return path_data(vertices, codes, 1, 2), (left, top, right, bottom)
-
-
-@lru_cache(maxsize=2048)
-def layout(s: str, prop, ismath: bool, fontset: str) -> tuple[tuple[str, float, float, float], ...]:
-    """Return the glyphs of a line of text: (outline, x, y, scale), in 1/100 of the font size."""
-    if ismath:
-        run, outlines, rules = text_to_path.get_glyphs_mathtext(prop, s)
-    else:
-        run, outlines, rules = text_to_path.get_glyphs_with_font(text_to_path._get_font(prop), s)
-    glyphs = [
-        (path_data(*outlines[name], 10), round(x, 1), round(y, 1), round(scale, 3))
-        for name, x, y, scale in run
-        if len(outlines[name][0])
-    ]
-    glyphs += [(path_data(np.asarray(v), c, 10), 0, 0, 1) for v, c in rules]
-    return tuple(glyphs)
-
-
-def trace(path: Path, transform, simplify: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return vertices and codes of a transformed path, broken where it is not finite."""
-    path = path.cleaned(transform=transform, remove_nans=True, simplify=simplify, curves=True)
-    keep = path.codes != Path.STOP
-    return path.vertices[keep], path.codes[keep]
-
-
-def commands(codes) -> str:
-    """Return run-length coded drawing commands.
-
-    >>> commands([Path.MOVETO, Path.LINETO, Path.LINETO, Path.CURVE3, Path.CURVE3, Path.CLOSEPOLY])
-    'M1L2Q1Z1'
-    """
-    out, k = [], 0
-    while k < len(codes):
-        code = codes[k]
-        step = {Path.CURVE3: 2, Path.CURVE4: 3}.get(code, 1)
-        run = k
-        while run < len(codes) and codes[run] == code:
-            run += step
-        out.append(f"{LETTER[code]}{(run - k) // step}")
-        k = run
-    return "".join(out)
-
-
-def path_data(vertices, codes, scale: float, digits: int = 0) -> str:
-    """Return SVG path data of vertices times ``scale``, rounded to ``digits`` decimals."""
-    rounded = np.round(np.asarray(vertices, float) * scale, digits)
-    numbers = [f"{v:.{digits}f}" if digits else str(int(v)) for v in rounded.ravel()]
-    out, k = [], 0
-    while k < len(codes):
-        step = {Path.CURVE3: 2, Path.CURVE4: 3}.get(codes[k], 1)
-        letter = LETTER[codes[k]]
-        out.append(letter if letter == "Z" else letter + " ".join(numbers[2 * k : 2 * (k + step)]))
-        k += step
-    return "".join(out)
-
-
-def color(rgb) -> str:
-    """Return a color for the page: black and white follow the theme, the rest is data."""
-    value = rgb2hex(rgb[:3])
-    return {"#000000": INK, "#ffffff": PAPER}.get(value, value)
-
-
-def attributes(gc, face) -> tuple:
-    """Return SVG attributes for a graphics context, or () for what leaves no mark."""
-    forced = gc.get_alpha() if gc.get_forced_alpha() else None
-    out: list[tuple[str, Any]] = []
-    fill_alpha = 0.0
-    if face is not None:
-        fill_alpha = forced if forced is not None else (face[3] if len(face) == 4 else 1.0)
-    out.append(("fill", color(face) if fill_alpha else "none"))
-    if 0 < fill_alpha < 1:
-        out.append(("fill-opacity", round(float(fill_alpha), 3)))
-    rgb, width = gc.get_rgb(), gc.get_linewidth()
-    alpha = forced if forced is not None else rgb[3]
-    if width and alpha:
-        out += [("stroke", color(rgb)), ("stroke-width", round(float(width), 3))]
-        out += [
-            ("stroke-linejoin", str(gc.get_joinstyle())),
-            ("stroke-linecap", CAPS[str(gc.get_capstyle())]),
-        ]
-        if alpha < 1:
-            out.append(("stroke-opacity", round(float(alpha), 3)))
-        offset, dashes = gc.get_dashes()
-        if dashes is not None:
-            out.append(("stroke-dasharray", " ".join(f"{d:.2f}" for d in dashes)))
-            out.append(("stroke-dashoffset", round(float(offset or 0), 2)))
-    elif not fill_alpha:
-        return ()
-    return tuple(out)
-
-
-def compress(pixels: np.ndarray) -> tuple[str, bytes]:
-    """Return (MIME type, bytes) of an RGBA image: exact PNG if it has few colors, else WebP."""
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    out = io.BytesIO()
-    colors = image.getcolors(256)
-    if colors is not None and all(c[3] == 255 for _, c in colors):
-        image = image.convert("RGB").quantize(
-            max(len(colors), 2), method=Image.Quantize.MEDIANCUT, dither=0
-        )
-        image.save(out, "PNG", optimize=True)
-        return "image/png", out.getvalue()
-    image.save(out, "PNG", optimize=True)
-    lossy = io.BytesIO()
-    image.save(lossy, "WEBP", quality=85, method=6)
-    if len(lossy.getvalue()) < 0.7 * len(out.getvalue()) and min(pixels.shape[:2]) > 64:
-        return "image/webp", lossy.getvalue()
-    return "image/png", out.getvalue()

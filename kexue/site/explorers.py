@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from sphinx.config import Config
 
 ASSETS = str(Path(__file__).parent / "assets")
-FILES = ("explore.js", "explore.css")
+SCRIPTS, STYLE = ("explore-draw.js", "explore.js"), "explore.css"
 
 
 def serve(app: Sphinx, config: Config) -> None:
-    """Make sure that the folder of the two files is copied into the site."""
+    """Make sure that the folder of the files is copied into the site."""
     if ASSETS not in config.html_static_path:
         config.html_static_path.append(ASSETS)
 
@@ -26,8 +26,9 @@ def serve(app: Sphinx, config: Config) -> None:
 def load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Add the script and the style sheet to a page that has an explorer."""
     if 'class="kx-explorer' in context.get("body", ""):
-        app.add_js_file(FILES[0], loading_method="defer")
-        app.add_css_file(FILES[1])
+        for script in SCRIPTS:
+            app.add_js_file(script, loading_method="defer")
+        app.add_css_file(STYLE)
 
 
 def setup(app: Sphinx) -> None:
