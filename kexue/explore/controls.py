@@ -268,14 +268,7 @@ def from_widget(name: str, w: Any) -> Control:
     """Return the control that does what an ipywidgets widget does."""
     kind = type(w).__name__
     if hasattr(w, "options") and hasattr(w, "index") and not isinstance(w.index, tuple):
-        values = list(
-            getattr(
-                w,
-                "_options_values",
-                [v for _, v in w.options] if isinstance(w.options, Mapping) else w.options,
-            )
-        )
-        found = choices(name, list(zip(w._options_labels, values, strict=True)), w.value)
+        found = choices(name, list(zip(w._options_labels, w._options_values, strict=True)), w.value)
     elif isinstance(w.value, bool):
         found = Control(name, "check", name, [False, True], int(w.value), ["off", "on"])
     elif isinstance(w.value, Real) and hasattr(w, "min") and hasattr(w, "max"):

@@ -101,11 +101,15 @@ def interact(
         return lambda function: interact(function, **options, **params)
     if not callable(fn):
         raise TypeError(f"fn: got {fn!r}, needs a function")
+    from IPython import get_ipython
     from IPython.display import display
 
     explorer = Explorer(fn, options, params)
     data, metadata = explorer.bundle()  # not by display(explorer), which would swallow errors
-    display(data, metadata=metadata, raw=True)
+    if get_ipython() is None:
+        print(data["text/plain"])
+    else:
+        display(data, metadata=metadata, raw=True)
     with contextlib.suppress(AttributeError):  # a bound method cannot carry it
         fn.explorer = explorer
     return fn
