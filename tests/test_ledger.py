@@ -324,7 +324,7 @@ def edits():
         (r"^2", "^3"), (r"\alpha", r"\beta"), ("x_0", "x_t"), (r"\frac12", r"\frac13"),
         (r"\sqrt", ""), ("1-", "1+"),
     ]  # fmt: skip
-    for name in ("definitions", "fractions", "a norm", "root and exponential"):
+    for name in ("definitions", "fractions", "a norm", "logarithm", "a law"):
         value, text = READ[name]
         start = text.index("=") if "=" in text and not isinstance(value, dict) else 0
         for old, new in slips:

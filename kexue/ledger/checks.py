@@ -206,7 +206,7 @@ def _check_labels(label: str, given: Sequence[str] = ()) -> None:
 def _counterexample(verdict: Verdict) -> str:
     part = f" in {verdict.part}" if verdict.part else ""
     at = ", ".join(f"{symbol} = {value}" for symbol, value in verdict.point.items())
-    values = f"{verdict.left} derived, {verdict.right} stated"
+    values = f"{verdict.left.evalf(8)} derived, {verdict.right.evalf(8)} stated"
     return f"the two sides differ{part}" + (f" at {at}: {values}" if at else f": {values}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy as sp
 
-from kexue.ledger.values import flatten
+from kexue.ledger.values import flatten, part_names
 
 VARIABLE = "KEXUE_PREMISE"  # "label:k", for a run in another process
 _wrong: tuple[str, int] | None = None
@@ -66,7 +66,7 @@ def faults(value: Any) -> list[tuple[str, Any]]:
     if hasattr(value, "dtype"):
         return [(name, change(value)) for name, change in _ARRAY_CHANGES]
     leaves, rebuild = flatten(value)
-    names = _part_names(value, leaves)
+    names = part_names(value)
     found = []
     for what, change in _CHANGES:
         for i, leaf in enumerate(leaves):
@@ -106,13 +106,3 @@ def _parameters(function: Callable) -> list[str]:
     except (TypeError, ValueError):
         return []
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-
-
-def _part_names(value: Any, leaves: list) -> list[str]:
-    """A name for each part: the keys of a dictionary, the fields of a law, else its place."""
-    if isinstance(value, dict) and len(value) == len(leaves):
-        return [str(k) for k in value]
-    fields = getattr(value, "__dataclass_fields__", {})
-    if len(fields) == len(leaves):
-        return list(fields)
-    return ["value"] if len(leaves) == 1 else [f"part {i + 1}" for i in range(len(leaves))]

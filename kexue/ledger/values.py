@@ -62,3 +62,26 @@ def scalar(value: Any) -> sp.Expr:
         f"value: got {value!r} of type {type(value).__name__}, needs a SymPy expression, "
         "a number, or a dictionary, tuple, matrix or law made of them"
     )
+
+
+def part_names(value: Any) -> list[str]:
+    """Return a name for each leaf of ``flatten(value)``: keys, fields of a law, places.
+
+    >>> part_names(({"a": 1}, 2)), part_names(3)
+    (['a in part 1', 'part 2'], ['value'])
+    """
+    if isinstance(value, Mapping):
+        children = [(str(key), child) for key, child in value.items()]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        children = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    elif isinstance(value, (tuple, list, sp.MatrixBase)):
+        children = [(f"part {i}", child) for i, child in enumerate(value, 1)]
+    elif isinstance(value, sp.core.relational.Relational):
+        children = list(zip(("left side", "right side"), value.args, strict=True))
+    else:
+        return ["value"]
+    names = []
+    for name, child in children:
+        inner = part_names(child)
+        names += [name] if inner == ["value"] else [f"{one} in {name}" for one in inner]
+    return names
