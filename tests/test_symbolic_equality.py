@@ -56,6 +56,7 @@ TRUE = {
         sp.Matrix([[a**2 + b**2, 2 * a * b], [2 * a * b, a**2 + b**2]]),
     ),
     "Gaussian": (Gaussian(x + x, a * a), Gaussian(2 * x, a**2)),
+    "infinity": (sp.limit(1 / b, b, 0), sp.oo),
     "nested": ((x + x, {"k": [sp.exp(x) * sp.exp(y)]}), (2 * x, {"k": [sp.exp(x + y)]})),
 }
 
@@ -84,6 +85,8 @@ FALSE = {
     "derivative forgotten": (sp.diff(x * phi(x), x), x * phi(x).diff(x)),
     "two integrals": (sp.Integral(phi(x), (x, 0, 1)), sp.Integral(phi(x), (x, 0, 2))),
     "variance": (Gaussian(x, a), Gaussian(x, a**2)),
+    "infinite and finite": (sp.limit(a / b, b, 0), a),
+    "the other infinity": (sp.oo, -sp.oo),
 }
 
 
@@ -94,7 +97,7 @@ def test_what_is_false_is_refuted_at_a_point(name):
     assert verdict.status == "differs" and not verdict, verdict
     assert str(verdict.left) != str(verdict.right)
     assert "left = " in verdict.how and "right = " in verdict.how
-    if not isinstance(left, Gaussian) and not left.has(phi) and not left.has(sp.Sum):
+    if not isinstance(left, Gaussian) and not left.has(phi, sp.Sum, sp.oo):
         for side, found in ((left, verdict.left), (right, verdict.right)):
             assert abs(side.subs(verdict.point).evalf(40) - found) <= abs(found) * sp.Float("1e-30")
 

@@ -69,7 +69,12 @@ def sampled(
 
 
 def value(e: sp.Expr, point: Point, digits: int = WORKING) -> sp.Expr | None:
-    """The value of ``e`` at an exact point; None where it is undefined."""
+    """The value of ``e`` at an exact point; None where it is undefined.
+
+    An ``e`` that *is* infinity (a limit, say) is a value of its own, equal to itself only.
+    """
+    if e in (sp.oo, -sp.oo):
+        return e
     try:
         e = e.xreplace(point)
         if e.has(sp.Sum, sp.Product, sp.Integral):
@@ -91,6 +96,8 @@ def agree(lhs: sp.Expr, rhs: sp.Expr, point: Point, left: sp.Expr, right: sp.Exp
     """
     if left == right:
         return True
+    if not (left.is_finite and right.is_finite):
+        return False
     gap = abs(left - right).evalf(WORKING)
     if gap <= sp.Float(10, WORKING) ** -DIGITS * max(abs(left), abs(right)).evalf(WORKING):
         return True

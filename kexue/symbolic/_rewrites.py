@@ -10,7 +10,7 @@ import sympy as sp
 def zero_by(lhs: sp.Expr, rhs: sp.Expr) -> str | None:
     """The name of the first method that shows lhs - rhs = 0, or None."""
     d = lhs - rhs
-    if d == 0:
+    if lhs == rhs or d == 0:
         return "evaluation of both sides"
     for name, method in METHODS:
         try:

@@ -83,8 +83,8 @@ def _integrate_out(expr: sp.Expr, x: sp.Symbol, law: Gaussian) -> sp.Expr:
         lambda e: e in waves and e.has(x), lambda e: e.rewrite(sp.exp)
     )  # only what depends on x
     total = sp.Add(*(_term(t, x, law) for t in sp.Add.make_args(sp.expand(plain))))
-    if waves and not expr.has(sp.I):
-        total = sp.simplify(sp.expand_complex(total) if total.free_symbols else total)
+    if waves and not expr.has(sp.I) and all(s.is_real for s in total.free_symbols):
+        total = sp.simplify(sp.expand_complex(total))  # sines and cosines again
     return total
 
 
