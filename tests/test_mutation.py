@@ -309,3 +309,15 @@ def test_tagged_cells_run_without_torch():
 def test_a_run_shows_nothing(capsys):
     run(statements([START, "print('loud')"]))
     assert capsys.readouterr().out == ""
+
+
+def test_the_five_lines_of_contributing_hold_and_are_no_tautology():
+    section = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("in five lines")[1]
+    code = section.split("```python\n")[1].split("```")[0]
+    assert len(code.splitlines()) == 5
+    (rests,) = report(
+        "from kexue.ledger import defined, proved\n"
+        "from kexue.symbolic import Gaussian, complete_square, symbols",
+        code,
+    ).values()
+    assert rests.sound and rests.undeclared == []
