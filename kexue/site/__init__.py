@@ -3,12 +3,13 @@
 Add ``kexue.site`` to a Sphinx project's extensions. It imports no other room of ``kexue``,
 so another book can use it as it stands.
 
-=============  =================================================================
-``assets``     local MathJax, house style sheet, no request to another host
-``figures``    alt text on every picture, vector figures that follow the theme
-``ledger``     a mark beside every numbered equation, and the page of them all
-``explorers``  the script that moves a stored explorer
-=============  =================================================================
+==============  =================================================================
+``assets``      local MathJax, house style sheet, no request to another host
+``figures``     alt text on every picture, vector figures that follow the theme
+``ledger``      a mark beside every numbered equation, and the page of them all
+``explorers``   the script that moves a stored explorer
+``typography``  a formula and the punctuation after it stay on one line
+==============  =================================================================
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register every part of the extension with Sphinx."""
-    from kexue.site import assets, explorers, figures, ledger
+    from kexue.site import assets, explorers, figures, ledger, typography
 
-    for part in (assets, figures, ledger, explorers):
+    for part in (assets, figures, ledger, explorers, typography):
         part.setup(app)
     return {
         "version": kexue.__version__,

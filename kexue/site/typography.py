@@ -1,0 +1,61 @@
+"""Keep a formula on one line with the punctuation that belongs to it.
+
+A browser may break a line on either side of a typeset formula, which leaves full stops and commas
+alone at the start of the next line. Where punctuation touches a formula, the two become one
+unbreakable span; only HTML is concerned.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+BEFORE = re.compile(r"[(\[{“‘/]+$")
+AFTER = re.compile(r"^(?:[.,;:!?)\]}”’%/]|-\w+)+")
+
+
+class KeepPunctuation(SphinxPostTransform):
+    """Wrap each inline formula and the punctuation that touches it."""
+
+    default_priority = 900
+    formats = ("html",)
+
+    def run(self, **kwargs: object) -> None:
+        """Change the page's paragraphs in place."""
+        for formula in list(self.document.findall(nodes.math)):
+            parent = formula.parent
+            if not isinstance(parent, nodes.TextElement):
+                continue
+            index = parent.index(formula)
+            before, after = "", ""
+            if index > 0 and isinstance(parent[index - 1], nodes.Text):
+                before = take(parent, index - 1, BEFORE)
+                index = parent.index(formula)
+            if index + 1 < len(parent) and isinstance(parent[index + 1], nodes.Text):
+                after = take(parent, index + 1, AFTER)
+            if before or after:
+                span = nodes.inline(classes=["kx-nobreak"])
+                parent.replace(formula, span)
+                span += [nodes.Text(before), formula, nodes.Text(after)]
+
+
+def take(parent: nodes.TextElement, index: int, pattern: re.Pattern[str]) -> str:
+    """Cut what matches ``pattern`` off the text at ``index`` and return it."""
+    text = str(parent[index])
+    match = pattern.search(text)
+    if match is None:
+        return ""
+    rest = text[: match.start()] + text[match.end() :]
+    parent[index] = nodes.Text(rest)
+    return match[0]
+
+
+def setup(app: Sphinx) -> None:
+    """Register the transform."""
+    app.add_post_transform(KeepPunctuation)
