@@ -61,7 +61,8 @@ def reverse_kernel_on_grid(
     x = _check_grid(law, x)
     v = _variance(schedule, t, s, variance)
     if v == 0:
-        raise ValueError(f"s: got {s} with variance 0 (no noise), needs noise for a density")
+        name = "variance" if schedule.sigma(s) > 0 else "s"
+        raise ValueError(f"{name}: got 0, where the kernel is a point mass; needs noise")
     return _kernel(x, _reverse_mean(law, schedule, t, s, x)[0], v)
 
 
@@ -103,7 +104,7 @@ def chain_on_grid(
         q = _check.positive("start", _check.tensor("start", start, dtype=x.dtype), zero=True)
         scale = 0.0  # of unknown smoothness: no points are skipped
         _check.same_shape("start", q, "x", x)
-    _check_mass("x", q, x)
+    _check_mass("x" if start is None else "start", q, x)
     return _chain(law, schedule, times, x, variance, q, scale)
 
 
@@ -164,6 +165,6 @@ def _check_mass(name: str, q: Tensor, x: Tensor) -> None:
     mass = torch.trapezoid(q, x).item()
     if not abs(mass - 1) < 1e-3:
         raise ValueError(
-            f"{name}: got a grid on which the density integrates to {mass:.5g}, needs 1 within "
-            "1e-3; widen the grid if the mass is too small, refine it if a kernel is too narrow"
+            f"{name}: got a density that integrates to {mass:.5g} on the grid, needs 1 within "
+            "1e-3; widen the grid if it cuts off mass, refine it if it is too coarse for a kernel"
         )

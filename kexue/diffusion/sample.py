@@ -32,9 +32,10 @@ def ddpm(
         model: predicts eps from (x_t, t). x_T: the state at the first time, shape (B, ...).
         timesteps: strictly descending times, for instance ``schedule.timesteps(50)``; any subset
             of the times that the model was trained on.
-        variance: as in ``ddpm_step``, or a function of (t, s).
+        variance: as in ``ddpm_step``.
         generator: source of the noise. noise: the noise itself, one tensor a step, for tests.
 
+    Source: Ho et al. 2020 (arXiv:2006.11239), algorithm 2; kexue.fm/archives/9164.
     Runs without gradients. Raises at once, not at the first state, for bad arguments.
 
     >>> from kexue.density import GaussianMixture
@@ -50,12 +51,11 @@ def ddpm(
     """
 
     def step(x_t: Tensor, eps: Tensor, t: Any, s: Any, z: Tensor) -> Tensor:
-        value = variance(t, s) if callable(variance) else variance
-        return ddpm_step(x_t, eps, schedule, t, s, value, z)
+        return ddpm_step(x_t, eps, schedule, t, s, variance, z)
 
     if isinstance(variance, str):
         _check.one_of("variance", variance, VARIANCES)
-    return _run(step, model, x_T, schedule, timesteps, generator, noise)
+    return _run(step, model, x_T, schedule, timesteps, _source(x_T, generator, noise))
 
 
 def ddim(
@@ -69,7 +69,8 @@ def ddim(
 ) -> Iterator[tuple[Any, Tensor]]:
     """DDIM sampling: yield (t, x_t) for every time; arguments as in ``ddpm`` and ``ddim_step``.
 
-    With eta = 0 the whole path is a function of ``x_T``.
+    With eta = 0 the whole path is a function of ``x_T`` and no noise is drawn.
+    Source: Song et al. 2020 (arXiv:2010.02502); kexue.fm/archives/9181.
 
     >>> from kexue.density import GaussianMixture
     >>> from kexue.diffusion import exact_eps
@@ -84,16 +85,23 @@ def ddim(
     def step(x_t: Tensor, eps: Tensor, t: Any, s: Any, z: Tensor) -> Tensor:
         return ddim_step(x_t, eps, schedule, t, s, eta, z)
 
-    return _run(step, model, x_T, schedule, timesteps, generator, noise)
+    source = itertools.repeat(None) if eta == 0 else _source(x_T, generator, noise)
+    return _run(step, model, x_T, schedule, timesteps, source)
 
 
-def _run(step, model, x_T, schedule, timesteps, generator, noise) -> Iterator[tuple[Any, Tensor]]:
+def _source(x_T: Any, generator: torch.Generator | None, noise: Any) -> Iterator[Tensor]:
+    """The noise of each step: what is given, or drawn."""
+    if noise is not None:
+        return iter(noise)
+    return iter(lambda: draw_noise(x_T, generator), None)
+
+
+def _run(step, model, x_T, schedule, timesteps, noise) -> Iterator[tuple[Any, Tensor]]:
     """Check the arguments now; return the generator that composes ``step``."""
     x_T = _check.tensor("x_T", x_T)
     if x_T.ndim == 0:
         raise ValueError("x_T: got a single number, needs a batch of shape (B, ...)")
     times = check_times(schedule, timesteps)
-    injected = None if noise is None else iter(noise)
 
     @torch.no_grad()
     def states() -> Iterator[tuple[Any, Tensor]]:
@@ -101,9 +109,10 @@ def _run(step, model, x_T, schedule, timesteps, generator, noise) -> Iterator[tu
         yield times[0], x
         for t, s in itertools.pairwise(times):
             eps = predict(model, x, at_times(t, x))
-            z = draw_noise(x, generator) if injected is None else next(injected, None)
-            if z is None:
-                raise ValueError(f"noise: got too few tensors, needs {len(times) - 1}, one a step")
+            try:
+                z = next(noise)
+            except StopIteration:
+                raise ValueError(f"noise: got too few tensors, needs {len(times) - 1}") from None
             x = step(x, eps, t, s, z)
             yield s, x
 
@@ -112,8 +121,7 @@ def _run(step, model, x_T, schedule, timesteps, generator, noise) -> Iterator[tu
 
 def check_times(schedule: Schedule, timesteps: Any) -> list:
     """Strictly descending times within the range of the schedule, as Python numbers."""
-    times = timesteps if isinstance(timesteps, Tensor) else list(timesteps)
-    times = schedule._time("timesteps", times).tolist()
+    times = schedule._time("timesteps", timesteps).tolist()
     if not isinstance(times, list) or len(times) < 2 or isinstance(times[0], list):
         raise ValueError(f"timesteps: got {times}, needs a list of at least two times")
     if any(s >= t for t, s in itertools.pairwise(times)):
@@ -122,9 +130,12 @@ def check_times(schedule: Schedule, timesteps: Any) -> list:
 
 
 def predict(model: Model, x_t: Tensor, t: Tensor) -> Tensor:
+    """The model's estimate of eps, in the shape and dtype of ``x_t``."""
     eps = model(x_t, t)
+    if not isinstance(eps, Tensor):
+        raise TypeError(f"model(x_t, t): got {type(eps).__name__}, needs a tensor like x_t")
     _check.same_shape("model(x_t, t)", eps, "x_t", x_t)
-    return eps
+    return eps.to(x_t.dtype)
 
 
 def at_times(t: Any, x: Tensor) -> Tensor:

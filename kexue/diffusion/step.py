@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ def posterior(x_t: Tensor, x0: Tensor, schedule: Schedule, t: Any, s: Any) -> tu
 
     Precisions of the two Gaussians in Bayes' rule add: 1 / variance = a^2 / b^2 + 1 / sigma_s^2.
     At s = 0 the mean is x_0 and the variance 0. Times: one, or one for each sample, shape (B,).
+    Source: Ho et al. 2020 (arXiv:2006.11239), equation 7; kexue.fm/archives/9164.
 
     Returns:
         The mean, in the shape of ``x_t``, and the variance, in a shape that broadcasts against it.
@@ -38,7 +40,7 @@ def posterior(x_t: Tensor, x0: Tensor, schedule: Schedule, t: Any, s: Any) -> tu
     x_t, x0 = _check.tensor("x_t", x_t), _check.tensor("x0", x0)
     _check.same_shape("x0", x0, "x_t", x_t)
     a, b = schedule.step(t, s)
-    (alpha_s, sigma_s), (_, sigma_t) = schedule(s), schedule(t)
+    (alpha_s, sigma_s), sigma_t = schedule(s), _noise_at(schedule, t)
     of_x_t, of_x0 = a * (sigma_s / sigma_t) ** 2, alpha_s * (b / sigma_t) ** 2
     mean = expand_like(of_x_t, x_t, "t") * x_t + expand_like(of_x0, x_t, "t") * x0
     return mean, expand_like((sigma_s * b / sigma_t) ** 2, x_t, "t")
@@ -61,7 +63,7 @@ def reverse_variance(schedule: Schedule, t: Any, s: Any, data_variance: Any) -> 
     d = _check.tensor("data_variance", data_variance, dtype=torch.float64)
     d = _check.positive("data_variance", d, zero=True)
     b_squared = schedule.step(t, s)[1] ** 2
-    (alpha_s, sigma_s), (alpha_t, sigma_t) = schedule(s), schedule(t)
+    (alpha_s, sigma_s), alpha_t, sigma_t = schedule(s), schedule.alpha(t), _noise_at(schedule, t)
     return b_squared * (alpha_s**2 * d + sigma_s**2) / (alpha_t**2 * d + sigma_t**2)
 
 
@@ -71,7 +73,7 @@ def ddpm_step(
     schedule: Schedule,
     t: Any,
     s: Any,
-    variance: str | float | Tensor = "posterior",
+    variance: str | float | Tensor | Callable[[Any, Any], Any] = "posterior",
     noise: Tensor | None = None,
 ) -> Tensor:
     """One ancestral step from t to s < t   (eq-ddpm-eps-mean).
@@ -79,11 +81,12 @@ def ddpm_step(
     x_s = (x_t - b^2 / sigma_t eps) / a + sqrt(variance) noise
 
     The mean is that of ``posterior`` with x_0 replaced by its prediction from ``eps``.
+    Source: Ho et al. 2020 (arXiv:2006.11239), algorithm 2; kexue.fm/archives/9164.
 
     Args:
         variance: "posterior", sigma_s^2 b^2 / sigma_t^2, right for data at one point; "forward",
-            b^2, right for data of unit covariance; or the value itself, a number or a tensor over
-            leading axes of ``x_t`` (see ``reverse_variance``).
+            b^2, right for data of unit covariance; or the value itself, a number, a tensor over
+            leading axes of ``x_t``, or a function of (t, s) (see ``reverse_variance``).
         noise: like ``x_t``; drawn from N(0, I) if not given.
 
     At s = 0 no noise is added: the state shown is the mean. With "posterior" that is automatic, as
@@ -116,7 +119,7 @@ def ddim_step(
     eta: float = 0.0,
     noise: Tensor | None = None,
 ) -> Tensor:
-    """One DDIM step from t to s < t (Song et al. 2020, equation 12).
+    """One DDIM step from t to s < t (Song et al. 2020, arXiv:2010.02502, equation 12).
 
     x_s = alpha_s x0_hat + sqrt(sigma_s^2 - w^2) eps + w noise,  w = eta sigma_s b / sigma_t,
     x0_hat = (x_t - sigma_t eps) / alpha_t
@@ -135,6 +138,8 @@ def ddim_step(
     # sigma_s^2 - w^2 without a cancellation, from sigma_t^2 = a^2 sigma_s^2 + b^2.
     keep = sigma_s / sigma_t * ((a * sigma_s) ** 2 + (1 - eta**2) * b**2).sqrt()
     mean = x_t / expand_like(a, x_t, "t") + expand_like(keep - sigma_t / a, x_t, "t") * eps
+    if eta == 0:
+        return mean  # and no noise is drawn
     return _add_noise(mean, expand_like(eta * sigma_s * b / sigma_t, x_t, "t"), noise)
 
 
@@ -145,7 +150,7 @@ def step_variance(schedule: Schedule, t: Any, s: Any, variance: Any) -> Tensor:
         b = schedule.step(t, s)[1]
         if variance == "forward":
             return b**2
-        return (schedule.sigma(s) * b / schedule.sigma(t)) ** 2
+        return (schedule.sigma(s) * b / _noise_at(schedule, t)) ** 2
     value = variance(t, s) if callable(variance) else variance
     value = _check.tensor("variance", value, dtype=torch.float64)
     return _check.positive("variance", value, zero=True)
@@ -158,7 +163,15 @@ def _reverse_amplitudes(schedule: Schedule, t: Any, s: Any) -> tuple[Tensor, ...
         raise ValueError(
             "t: got a time with alpha = 0, from which eps cannot predict x_0; needs a smaller t"
         )
-    return a, b, schedule.sigma(s), schedule.sigma(t)
+    return a, b, schedule.sigma(s), _noise_at(schedule, t)
+
+
+def _noise_at(schedule: Schedule, t: Any) -> Tensor:
+    """sigma_t, which the reverse step divides by."""
+    sigma = schedule.sigma(t)
+    if (sigma == 0).any():  # a continuous time below about 1e-150
+        raise ValueError("t: got a time so close to 0 that sigma rounds to 0; needs a larger t")
+    return sigma
 
 
 def _add_noise(mean: Tensor, spread: Tensor, noise: Tensor | None) -> Tensor:

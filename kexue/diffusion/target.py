@@ -22,14 +22,14 @@ def convert(
 ) -> Tensor:
     """Turn one prediction about x_t = alpha x_0 + sigma eps into another.
 
-    ======  =====================================  ======================  ===================
-    name    meaning                                to x0                   to eps
-    ======  =====================================  ======================  ===================
-    eps     the noise                              (x_t - sigma e)/alpha   e
-    x0      the data                               x                       (x_t - alpha x)/sigma
-    v       alpha eps - sigma x0                   (alpha x_t - sigma v)/n (sigma x_t + alpha v)/n
-    score   -eps / sigma (eq-ddpm-score)           from eps                -sigma score
-    ======  =====================================  ======================  ===================
+    =====  ======================  ==========================  ===========================
+    name   meaning                 from it, x0                 from it, eps
+    =====  ======================  ==========================  ===========================
+    eps    the noise               (x_t - sigma eps) / alpha   eps
+    x0     the data                x0                          (x_t - alpha x0) / sigma
+    v      alpha eps - sigma x0    (alpha x_t - sigma v) / n   (sigma x_t + alpha v) / n
+    score  -eps / sigma            by way of eps               -sigma score (eq-ddpm-score)
+    =====  ======================  ==========================  ===========================
 
     with n = alpha^2 + sigma^2. v is that of Salimans & Ho 2022 (arXiv:2202.00512), not a flow's
     velocity. ``alpha``, ``sigma``: numbers, or one for each sample, shape (B,).
@@ -97,7 +97,7 @@ def exact_eps(law: Any, schedule: Schedule) -> Model:
 
     def model(x_t: Tensor, t: Any) -> Tensor:
         alpha, sigma = schedule(t)
-        x0 = law.posterior_mean(x_t, alpha, sigma)
+        x0 = law.posterior_mean(x_t, alpha, sigma).to(x_t.dtype)
         return convert(x0, x_t, alpha, sigma, source="x0", target="eps")
 
     return model

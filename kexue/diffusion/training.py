@@ -27,14 +27,17 @@ def loss(
 ) -> Tensor:
     """L_simple: the mean of |eps - model(alpha_t x_0 + sigma_t eps, t)|^2, a scalar.
 
-    Averaged over samples and coordinates (Ho et al., equation 14). Its minimum over all functions
+    Averaged over samples and coordinates (equation 14). Its minimum over all functions
     is E[eps | x_t] at every t, whatever positive ``weight`` (a function of the times (B,), for
     instance ``elbo_weight``) multiplies the samples.
 
     Args:
         x0: data, shape (B, ...). t: times (B,), or one; drawn uniformly if not given, from 1..T for
             a discrete schedule and from (0, 1] for a continuous one. noise: like ``x0``; drawn from
-            N(0, I) if not given. generator: source of what is drawn.
+            N(0, I) if not given. generator: source of what is drawn. weight: values >= 0, one for
+            each time.
+
+    Source: Ho et al. 2020 (arXiv:2006.11239); kexue.fm/archives/9164.
 
     Raises:
         ValueError: shapes differ (also of the model's answer), or values are not finite.
@@ -52,7 +55,8 @@ def loss(
     x_t = schedule.add_noise(x0, noise, t)
     error = (noise - predict(model, x_t, t)).square()
     if weight is not None:
-        error = expand_like(weight(t), error, "weight(t)") * error
+        factor = _check.tensor("weight(t)", weight(t), dtype=torch.float64)
+        error = expand_like(_check.positive("weight(t)", factor, zero=True), error) * error
     return error.mean()
 
 

@@ -18,7 +18,8 @@ def expand_like(coefficient: Any, x: Tensor, name: str = "coefficient") -> Tenso
 
     A number, or a tensor whose shape is a leading part of ``x.shape`` (for instance one value a
     sample, shape (B,), against images (B, C, H, W)), in the dtype and on the device of ``x``.
-    Values are not looked at, so that nothing waits for a GPU.
+    Nothing waits for a GPU: values are not looked at, and one number stays on the CPU, from where
+    torch multiplies it with tensors of any device.
 
     Raises:
         TypeError: ``x`` is not a floating-point tensor, or the coefficient is not made of numbers.
@@ -30,16 +31,18 @@ def expand_like(coefficient: Any, x: Tensor, name: str = "coefficient") -> Tenso
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise TypeError(f"x: got {getattr(x, 'dtype', x)!r}, needs a floating-point tensor")
     try:
-        coefficient = torch.as_tensor(coefficient, dtype=x.dtype, device=x.device)
+        coefficient = torch.as_tensor(coefficient, dtype=x.dtype)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"{name}: got {type(coefficient).__name__}, needs numbers") from error
     shape = coefficient.shape
+    if shape or x.device.type == "cpu":
+        coefficient = coefficient.to(x.device)
     if shape != x.shape[: len(shape)]:
         raise ValueError(
             f"{name}: got shape {tuple(shape)}, needs one number or a leading part of the "
             f"shape {tuple(x.shape)}"
         )
-    return coefficient.reshape(shape + (1,) * (x.ndim - len(shape)))
+    return coefficient.reshape(shape + (1,) * (x.ndim - len(shape))) if shape else coefficient
 
 
 class Schedule(ABC):
