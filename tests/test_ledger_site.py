@@ -117,7 +117,7 @@ def test_every_numbered_equation_gets_a_mark_that_opens_without_script(book):
     stated = html.unescape(proof.select_one(".math").text)
     assert stated == rf"\({sp.latex(a**2 + 2 * a * b + b**2)}\)"
     assert "amplitude <squared>" in boxes[0].details.text
-    assert "Differs by at most 1e-10 at 2 points." in boxes[3].details.text
+    assert "Agrees within 1e-10 at 2 points." in boxes[3].details.text
 
     # numbers, anchors and references keep working
     assert [n.text.strip("¶") for n in soup.select(".eqno")] == ["(1)", "(2)", "(3)", "(4)"]

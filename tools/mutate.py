@@ -6,7 +6,8 @@ only those cells. Two tests:
 * stated: change what is printed (signs, terms, factors, powers, indices), run the check again;
 * premises: hand out each premise wrong and derive again: every proved equation must fall.
 
-``--sample 20`` draws 20 stated mutants an equation (0: all), ``--stated`` and ``--premises`` limit
+It also prints which share of the printed TeX could be read and compared with the stored records (a
+difference fails ``tests/test_ledger.py``). ``--sample 20`` draws 20 stated mutants an equation (0: all), ``--stated`` and ``--premises`` limit
 it to one test. The exit status is 1 if a mutant that is no equivalent survives, if a proved
 equation survives every wrong premise, or if a declared premise does not matter.
 """
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 from kexue.ledger import tex
+from kexue.ledger.printed import read_notebook
 from kexue.ledger.runner import ledger_cells, statements
 from kexue.ledger.stated import Score, score_stated
 from kexue.ledger.sweep import Rests, Sweep
@@ -57,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             failures += stated(sweep, options.sample)
         if both or options.premises:
             failures += premises(sweep)
+        printed(path)
     if not tested:
         print("no notebook has cells tagged 'ledger': nothing was tested")
     for failure in failures:
@@ -113,6 +116,22 @@ def premises(sweep: Sweep) -> list[str]:
         f"{len(sweep.fallen)} wrong premises, {time.monotonic() - start:.1f} s"
     )
     return [failure for rests in reports for failure in _unsound(rests)]
+
+
+def printed(path: Path) -> None:
+    """Print which share of the labeled TeX was read and is what the stored records state."""
+    found = read_notebook(path)
+    stated = [m for m in found if m.status != "none"]
+    equal = [m for m in stated if m.status == "equal"]
+    if found:
+        print(
+            f"   printed = checked: {len(equal)} of {len(stated)} equations that state an expression "
+            f"({len(equal) / max(len(stated), 1):.0%}), of {len(found)} numbered in all "
+            f"({len(equal) / len(found):.0%})"
+        )
+    for match in stated:
+        if match.status != "equal":
+            print(f"     {match.label:40s} {match.status}: {match.detail}")
 
 
 def _unsound(rests: Rests) -> list[str]:

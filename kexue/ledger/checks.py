@@ -162,8 +162,8 @@ def measured(
             f"{worst}: {a.flat[worst]:.8g} against {b.flat[worst]:.8g}"
         )
     limit = float(f"{allowed.max():.2g}")
-    record = Record(label, "measured", by, tuple(given), tolerance=limit, points=int(gap.size))
-    _conclude(Outcome(record, refuted))
+    detail = {"tolerance": limit, "points": int(gap.size), "monte_carlo": error_bar is not None}
+    _conclude(Outcome(Record(label, "measured", by, tuple(given), **detail), refuted))
 
 
 def _premise(label: str, kind: str, how: str, value: Any, key: str = "") -> Any:

@@ -24,8 +24,9 @@ class Record:
     ``kind`` is one of ``proved``, ``measured``, ``cited``, ``defined``, ``assumed``; ``how`` says
     how in words; ``given`` lists the labels it rests on; ``stated`` is the stated expression in
     TeX as the machine sees it and ``srepr`` the same, exact, one string a part; ``names`` are the
-    TeX names of the parts that have one (the left-hand sides of a dictionary). Nothing in it
-    depends on the machine or the hour: running the notebook again gives the same record.
+    TeX names of the parts that have one (the left-hand sides of a dictionary). ``tolerance`` holds
+    at ``points`` points; with ``monte_carlo`` it is at most five error bars. Nothing in a record
+    depends on the machine or the hour: running the notebook again gives the same one.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Record:
     names: tuple[str, ...] = ()
     tolerance: float | None = None
     points: int | None = None
+    monte_carlo: bool = False
     key: str = ""
 
     def line(self) -> str:
@@ -50,7 +52,7 @@ class Record:
     def data(self) -> dict[str, Any]:
         """The fields that say something, ready for JSON."""
         fields = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items() if v or v == 0}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items() if v}
 
     def __repr__(self) -> str:
         return self.line()

@@ -133,8 +133,9 @@ def evidence(record: dict[str, Any]) -> list[nodes.paragraph]:
             parts += [reference(label), ", "]
         found.append(line(*parts[:-1], "."))
     if "tolerance" in record:
-        text = f"Differs by at most {record['tolerance']:g} at {record['points']} points."
-        found.append(line(text if record["points"] > 1 else text.replace("points", "point")))
+        points = "1 point" if record["points"] == 1 else f"{record['points']} points"
+        bars = ", no more than five error bars," if record.get("monte_carlo") else ""
+        found.append(line(f"Agrees within {record['tolerance']:g}{bars} at {points}."))
     return found
 
 
