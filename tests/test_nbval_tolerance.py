@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
+from kexue.explore import interact
 from tools.nbval_tolerance import close
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +49,25 @@ def test_rounding_passes(stored, new):
 )
 def test_changes_fail(stored, new):
     assert not close(stored, new)
+
+
+def test_explorers_compare_their_curves():
+    def line(slope, label="x"):
+        def draw(k=1):
+            _, axes = plt.subplots()
+            axes.plot([0, 1], [0, slope * k])
+            axes.set(ylim=(0, 3), xlabel=label)
+
+        explorer = interact(draw, k=(1, 2, 1), alt="A line.", caption="A line.").explorer
+        bundle, _ = explorer._repr_mimebundle_()
+        return bundle["text/html"]
+
+    honest = line(1.0)
+    assert "kx-explorer" in honest
+    assert close(honest, line(1.0001))
+    assert not close(honest, line(1.1))
+    assert not close(honest, line(1.0, label="y"))
+    assert not close(honest, "1.0")
 
 
 def test_nbval_uses_the_tolerance(tmp_path):
