@@ -6,10 +6,11 @@ only those cells. Two tests:
 * stated: change what is printed (signs, terms, factors, powers, indices), run the check again;
 * premises: hand out each premise wrong and derive again: every proved equation must fall.
 
-It also prints which share of the printed TeX could be read and compared with the stored records (a
-difference fails ``tests/test_ledger.py``). ``--sample 20`` draws 20 stated mutants an equation (0: all), ``--stated`` and ``--premises`` limit
-it to one test. The exit status is 1 if a mutant that is no equivalent survives, if a proved
-equation survives every wrong premise, or if a declared premise does not matter.
+``--sample 20`` draws 20 stated mutants an equation (0: all), ``--stated`` and ``--premises`` limit it
+to one test. The exit status is 1 if a mutant that is no equivalent survives, if a proved equation
+survives every wrong premise, or if a declared premise does not matter. It also prints which share of
+the printed TeX could be read and compared with the records (``tests/test_ledger.py`` fails if they
+differ).
 """
 
 from __future__ import annotations
@@ -123,12 +124,11 @@ def printed(path: Path) -> None:
     found = read_notebook(path)
     stated = [m for m in found if m.status != "none"]
     equal = [m for m in stated if m.status == "equal"]
-    if found:
-        print(
-            f"   printed = checked: {len(equal)} of {len(stated)} equations that state an expression "
-            f"({len(equal) / max(len(stated), 1):.0%}), of {len(found)} numbered in all "
-            f"({len(equal) / len(found):.0%})"
-        )
+    share = [f"{len(equal) / max(len(all_), 1):.0%}" for all_ in (stated, found)]
+    print(
+        f"   printed = checked: read and equal {len(equal)} of {len(stated)} equations that state "
+        f"an expression ({share[0]}), of {len(found)} numbered in all ({share[1]})"
+    )
     for match in stated:
         if match.status != "equal":
             print(f"     {match.label:40s} {match.status}: {match.detail}")
