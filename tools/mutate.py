@@ -6,11 +6,11 @@ only those cells. Two tests:
 * stated: change what is printed (signs, terms, factors, powers, indices), run the check again;
 * premises: hand out each premise wrong and derive again: every proved equation must fall.
 
-``--sample 20`` draws 20 stated mutants an equation (0: all), ``--stated`` and ``--premises`` limit it
-to one test. The exit status is 1 if a mutant that is no equivalent survives, if a proved equation
-survives every wrong premise, or if a declared premise does not matter. It also prints which share of
-the printed TeX could be read and compared with the records (``tests/test_ledger.py`` fails if they
-differ).
+``--sample 20`` draws 20 stated mutants an equation (0: all), ``--stated`` and ``--premises`` limit
+it to one test. The exit status is 1 if a mutant that is no equivalent survives, if a proved
+equation survives every wrong premise, or if a declared premise does not matter. It also prints
+which share of the printed TeX could be read and compared with the records
+(``tests/test_ledger.py`` fails if they differ).
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
         tested += 1
         print(f"== {path}", flush=True)
         start = time.monotonic()
-        sweep = Sweep(statements(cells, path.name))
+        try:
+            sweep = Sweep(statements(cells, path.name))
+        except AssertionError as error:
+            failures.append(f"{path}: {error}")
+            continue
         print(f"   {len(sweep.honest.outcomes)} records in {time.monotonic() - start:.1f} s")
         if both or options.stated:
             failures += stated(sweep, options.sample)
