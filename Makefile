@@ -53,7 +53,7 @@ mutate: $(STAMP) ## falsify the checked equations and premises: every mutant mus
 	$(BIN)/python tools/mutate.py --sample $(or $(SAMPLE),20)
 
 nbval: $(STAMP) ## run every notebook and compare with its stored outputs
-	$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 -p no:doctest book
+	$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 book
 
 check-book: $(STAMP) ## build from nothing, every warning an error, into _build/check
 	rm -rf _build/check
