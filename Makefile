@@ -18,7 +18,7 @@ export OMP_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test $(STAGES) notebooks set-repository bench clean
+.PHONY: help book serve test $(STAGES) mutate-core notebooks set-repository bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ unit: $(STAMP) ## unit tests and doctests, without the browser
 
 mutate: $(STAMP) ## falsify the checked equations and premises: every mutant must be noticed (SAMPLE=0: all)
 	$(BIN)/python tools/mutate.py --sample $(or $(SAMPLE),20)
+
+mutate-core: $(STAMP) ## mutate the arithmetic of schedule, density and diffusion with mutmut (long)
+	$(BIN)/python tools/mutate_core.py --show
 
 nbval: $(STAMP) ## run every notebook and compare with its stored outputs
 	$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 book

@@ -16,7 +16,7 @@ from kexue.ledger.runner import ledger_cells, run, run_honest, statements
 from kexue.ledger.stated import mutants, neighbors, score_stated
 from kexue.ledger.sweep import Sweep
 from kexue.symbolic import Gaussian, symbols
-from tools import mutate
+from tools import mutate, mutate_core
 
 ROOT = Path(__file__).parent.parent
 
@@ -321,3 +321,23 @@ def test_the_five_lines_of_contributing_hold_and_are_no_tautology():
         code,
     ).values()
     assert rests.sound and rests.undeclared == []
+
+
+# -- the numerical core ------------------------------------------------------------------------
+
+
+def test_the_score_of_a_room_is_read_from_mutmuts_files(tmp_path, capsys):
+    codes = {"a": 1, "b": 1, "c": 0, "d": 33, "e": None, "f": -24}
+    (tmp_path / "mutants" / "kexue").mkdir(parents=True)
+    meta = tmp_path / "mutants" / "kexue" / "schedule.py.meta"
+    meta.write_text(json.dumps({"exit_code_by_key": codes}))
+    fates = mutate_core.read(tmp_path)
+    assert list(fates.values()) == [
+        "killed", "killed", "survived", "not reached", "not run", "timed out or crashed",
+    ]  # fmt: skip
+    assert mutate_core.summary("schedule", fates) == (
+        "schedule: 3 of 4 mutants killed (75 %); 1 timed out or crashed; 1 not reached; 1 not run"
+    )
+    with pytest.raises(SystemExit):
+        mutate_core.main(["ledger"])
+    assert "needs one of schedule" in capsys.readouterr().err
