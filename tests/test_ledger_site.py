@@ -72,9 +72,9 @@ def book(tmp_path):
     return tmp_path
 
 
-def build(source, builder="html", fresh=False):
+def build(source, builder="html", processes=0):
     """Build; return (warnings, changed pages)."""
-    app = SphinxTestApp(builder, srcdir=source, freshenv=fresh)
+    app = SphinxTestApp(builder, srcdir=source, parallel=processes)
     changed = []
     app.connect("doctree-resolved", lambda app, doctree, page: changed.append(page))
     try:
@@ -157,6 +157,24 @@ def test_building_again_and_changing_a_chapter_keep_the_ledger_right(book):
     assert build(book)[0] == []
     text = page(book, "ledger").select_one(".kx-totals").text
     assert text.startswith("4 numbered equations in 1 chapter:")
+
+
+def test_reading_in_parallel_gathers_all_rows(book):
+    pages = [f"page{i}" for i in range(8)]
+    for name in pages:
+        write(book / f"{name}.ipynb", [f"$$u$$ (eq-{name}-u)"],
+              lambda name=name: cited(f"eq-{name}-u", "Ho 2020"))  # fmt: skip
+    (book / "index.md").write_text(
+        "# Book\n\n```{toctree}\nledger\n" + "\n".join(pages) + "\n```\n"
+    )
+    (book / "two.ipynb").unlink()
+    (book / "sub" / "one.ipynb").unlink()
+    warnings, _ = build(book, processes=2)
+    assert [w for w in warnings if "not safe for parallel" in w] == []
+    ledger = page(book, "ledger")
+    assert ledger.select_one(".kx-totals").text == "8 numbered equations in 8 chapters: 8 cited."
+    found = [code.text for code in ledger.select("tbody td:first-child code")]
+    assert found == [f"eq-{name}-u" for name in pages]
 
 
 @pytest.mark.parametrize("builder", ["latex", "text", "gettext"])

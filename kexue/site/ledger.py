@@ -278,7 +278,7 @@ def skip(self: Any, node: nodes.Node) -> None:
     raise nodes.SkipNode
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Sphinx) -> dict[str, Any]:
     """Register the marks, the ``{ledger-table}`` directive and the style sheet."""
     others = dict.fromkeys(("latex", "text", "man", "texinfo", "gettext"), (skip, None))
     app.add_node(ledger_mark, html=(visit_mark, depart_mark), **others)
@@ -290,3 +290,4 @@ def setup(app: Sphinx) -> None:
     app.connect("env-updated", outdated)
     app.add_post_transform(FillTables)
     app.add_css_file("ledger.css")
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
