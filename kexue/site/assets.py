@@ -22,7 +22,6 @@ MATHJAX = "vendor/mathjax/tex-chtml.js"
 MATHJAX_CONFIG = {
     "tex": {"inlineMath": [["\\(", "\\)"]], "tags": "none"},
     "options": {"enableMenu": False, "menuOptions": {"settings": {"assistiveMml": True}}},
-    "chtml": {"mtextInheritFont": True, "displayAlign": "center"},
 }
 
 
