@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from kexue._check import one_of
 from kexue.explore.capture import Drawing
 from kexue.explore.controls import Control, controls, nameof
 from kexue.explore.frames import (
@@ -51,7 +50,9 @@ class Explorer:
 
     def __init__(self, fn: Callable, options: dict[str, Any], params: Mapping[str, Any]) -> None:
         self.fn, self.options = fn, options
-        self.mode = one_of("mode", options["mode"], ("auto", "curves", "frames"))
+        self.mode = options["mode"]
+        if self.mode not in ("auto", "curves", "frames"):  # not by _check: explore needs no torch
+            raise ValueError(f"mode: got {self.mode!r}, needs 'auto', 'curves' or 'frames'")
         self.controls, self.constant = controls(fn, params, options["labels"], options["units"])
         if not self.controls:
             raise ValueError(
