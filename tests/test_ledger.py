@@ -295,6 +295,11 @@ READ = {
         r"\begin{aligned} k &= (\alpha_t \bar\alpha_{t-1})^2 \\ &= \alpha_t^2\bar\alpha_{t-1}^2"
         r"\end{aligned}",
     ),
+    "names with parts": (
+        b**2 * sp.Symbol(r"\operatorname{Cov}[x_0\mid x_t]", positive=True) ** 2
+        - B * sp.Symbol(r"\nabla\log p_t(x_t)", real=True),
+        r"\beta_t^2\,\operatorname{Cov}\big[x_0 \mid x_t\big]^2 - \bar\beta_t \nabla \log p_t(x_t)",
+    ),
     "a function": (sp.Function("f")(x) * a, r"\alpha_t f(x_t)"),
     "a sum": (
         sp.Sum(sp.Symbol("k") ** 2, (sp.Symbol("k"), 1, sp.Symbol("n"))),

@@ -38,6 +38,9 @@ _FONTS = {r"\mathbf", r"\mathcal", r"\mathbb", r"\mathrm", r"\mathsf", r"\boldsy
 _FONTS |= {r"\operatorname", r"\text"}
 _FUNCTIONS = {r"\exp", r"\log", r"\ln", r"\sin", r"\cos", r"\tan", r"\sinh", r"\cosh", r"\tanh"}
 _CALL = re.compile(r"\\(exp|log|ln|sin|cos|tan|sinh|cosh|tanh|cdot|times) $")
+_SIMPLE = re.compile(
+    r"(\\[A-Za-z]+ ?)?(\\[A-Za-z]+|[A-Za-z])'*(_(\w|\\[A-Za-z]+|\{[^{}]*\}))?(\^(\W|\{[^{}]*\}))?"
+)  # a letter, with an accent, with scripts
 _SYNTAX = _FUNCTIONS | {r"\frac", r"\sqrt", r"\cdot", r"\times", r"\sum", r"\prod"}
 _REPLACE = {r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\lVert": "|", r"\rVert": "|", r"\|": "|"}
 _REPLACE |= {r"\lvert": "|", r"\rvert": "|", r"\{": "(", r"\}": ")", r"\lbrace": "("}
@@ -93,7 +96,8 @@ def symbol_table(expressions: Iterable[sp.Expr]) -> dict[str, Any]:
     for expression in expressions:
         for atom in expression.atoms(sp.Symbol, AppliedUndef):
             value = atom.func if isinstance(atom, AppliedUndef) else atom
-            name = spelling(value.__name__ if isinstance(atom, AppliedUndef) else sp.latex(value))
+            name = value.__name__ if isinstance(atom, AppliedUndef) else value.name
+            name = spelling(name if "\\" in name else sp.latex(sp.Symbol(name)))
             if table.setdefault(name, value) != value:
                 raise ValueError(
                     f"symbols: got two different ones printed {name}, needs the same assumptions"
@@ -149,6 +153,10 @@ def _encode(nodes: list[Node], table: Mapping[str, Any], found: list[Any]) -> st
         elif node == "e" and "e" not in table and nodes[i + 1 : i + 2] == ["^"]:
             out += r"\exp(" + _encode(_group(nodes, i + 2), table, found) + ")"
             i += 3
+        elif compound := _compound(nodes, i, table):
+            found.append(table[compound])
+            out += f" q_{{{len(found) - 1}}} "
+            i += len(tree(compound))
         elif node in _SYNTAX:
             out, i = out + node + " ", i + 1
         elif node.startswith("\\") or node.isalpha():
@@ -162,6 +170,18 @@ def _encode(nodes: list[Node], table: Mapping[str, Any], found: list[Any]) -> st
         else:
             raise Unread(f"unexpected {node}")
     return out
+
+
+def _compound(nodes: list[Node], i: int, table: Mapping[str, Any]) -> str | None:
+    r"""The longest name in the table that is more than one letter with scripts and starts here.
+
+    Such as ``\nabla\log p_t`` or ``\operatorname{Cov}[x_0|x_t]``: one symbol, whatever its parts.
+    """
+    names = (n for n in table if not _SIMPLE.fullmatch(n) and isinstance(table[n], sp.Basic))
+    for name in sorted(names, key=len, reverse=True):
+        if flat(nodes[i : i + len(tree(name))]) == name:
+            return name
+    return None
 
 
 def _symbol(nodes: list[Node], i: int, table: Mapping[str, Any], found: list) -> tuple[str, int]:
