@@ -41,7 +41,7 @@ KERNEL_ENV = {
 SETUP_CELL = """\
 try:
     from kexue import plot, runtime
-except ImportError:  # not installed here (Colab, say): fetch the book's package, once
+except ImportError:  # on Colab, say: install the book's package, once
     %pip install -q "git+{repository}"
     from kexue import plot, runtime
 
@@ -106,6 +106,7 @@ def normalize(nb: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             if is_setup(cell):
                 cell.source = setup_cell()
+                cell.metadata["tags"] = sorted({*cell.metadata["tags"], "hide-input"})
             count += 1
             if cell.execution_count is not None:
                 cell.execution_count = count
