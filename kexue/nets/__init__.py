@@ -1,0 +1,33 @@
+"""The few networks that chapters train, each called ``eps = model(x_t, t)``.
+
+=====================  ==========================================================================
+:class:`MLP`           residual MLP for small data: points in the plane, 8 x 8 digits
+:class:`UNet`          convolutions and attention for images
+:class:`EMA`           moving average of the weights
+:func:`train`          the loop, a generator of (step, loss)
+:class:`Classifier`    small convolutional classifier whose features measure the samples
+:func:`save`, `load`   weights as fp16 safetensors with the architecture beside them
+=====================  ==========================================================================
+"""
+
+from kexue.nets.classifier import Classifier, fit
+from kexue.nets.denoiser import Denoiser, TimeEmbedding, replay
+from kexue.nets.ema import EMA
+from kexue.nets.mlp import MLP
+from kexue.nets.storage import load, save
+from kexue.nets.train import train
+from kexue.nets.unet import UNet
+
+__all__ = [
+    "EMA",
+    "MLP",
+    "Classifier",
+    "Denoiser",
+    "TimeEmbedding",
+    "UNet",
+    "fit",
+    "load",
+    "replay",
+    "save",
+    "train",
+]
