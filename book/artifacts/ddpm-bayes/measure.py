@@ -39,7 +39,7 @@ def draw(
     for start in range(0, n, batch):
         generator = torch.Generator(device).manual_seed(seed + start)
         x_T = torch.randn((min(batch, n - start), *shape), generator=generator, device=device)
-        for _, x in diffusion.ddpm(model, x_T, schedule, times, variance, generator):
+        for _, x in diffusion.ddpm(model, x_T, schedule, times, variance, generator):  # noqa: B007
             pass  # the last state is the sample
         parts.append(x)
     return torch.cat(parts)
