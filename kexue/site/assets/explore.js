@@ -152,6 +152,13 @@ const kexueExplorer = (() => {
     figure.querySelector(".kx-controls").replaceWith(rows);
     figure.querySelector(".kx-stage").append(stack, news);
     figure.dataset.kx = "ready";
+    let room = 3e7; // pixels: decode the pictures to come while nobody waits for them
+    for (const scene of doc.scenes) {
+      for (const p of scene) if (p.kind === "image") room -= doc.images[p.shape][2] * doc.images[p.shape][3];
+      if (room < 0) break;
+      const wait = decoded(scene);
+      if (wait) await wait;
+    }
   }
 
   // ---- with a kernel: anywidget -----------------------------------------------------------
