@@ -338,6 +338,17 @@ def test_the_score_of_a_room_is_read_from_mutmuts_files(tmp_path, capsys):
     assert mutate_core.summary("schedule", fates) == (
         "schedule: 3 of 4 mutants killed (75 %); 1 timed out or crashed; 1 not reached; 1 not run"
     )
+    origin = "def x_f__mutmut_orig(a, t='t'):\n    return a + 2 * a\n"
+    source = origin
+    for number, change in enumerate([("+", "-"), ("2", "3"), ("'t'", "'T'"), ("a + 2", "None")]):
+        source += origin.replace(*change).replace("orig", str(number))
+    (tmp_path / "mutants" / "kexue" / "schedule.py").write_text(source)
+    assert mutate_core.differences(tmp_path) == {
+        "kexue.schedule.x_f__mutmut_0": (True, "return a + 2 * a  ->  return a - 2 * a"),
+        "kexue.schedule.x_f__mutmut_1": (True, "return a + 2 * a  ->  return a + 3 * a"),
+        "kexue.schedule.x_f__mutmut_2": (False, "def f(a, t='t'):  ->  def f(a, t='T'):"),
+        "kexue.schedule.x_f__mutmut_3": (False, "return a + 2 * a  ->  return None * a"),
+    }
     with pytest.raises(SystemExit):
         mutate_core.main(["ledger"])
     assert "needs one of schedule" in capsys.readouterr().err

@@ -3,18 +3,23 @@
 ``python tools/mutate_core.py`` runs mutmut (a fork for each mutant, only the tests that reach it)
 on copies of the rooms under ``_build/mutate-core``; the working tree is not touched. mutmut is
 installed there, too, so that it need not be among the requirements of the book. Interrupted, it
-goes on where it was; ``--seconds`` stops a room after a time and reports what was reached. Lines
-that only raise or word an error are left alone.
+goes on where it was if nothing changed since; ``--seconds`` stops a room after a time and reports
+what was reached. Lines that only raise or word an error are left alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import difflib
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +43,7 @@ do_not_mutate_patterns = ['raise \\w+', '^\\s*f?"', '_check\\.']
 track_dependencies = false
 use_git_change_detection = false
 """
+OPERATORS = {"+", "-", "*", "/", "//", "%", "@", "**", "<", "<=", ">", ">=", "==", "!="}
 FATES = {0: "survived", 1: "killed", 3: "killed", 33: "not reached", None: "not run"}
 
 
@@ -46,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rooms", nargs="*", default=ROOMS, metavar="room")
     parser.add_argument("--seconds", type=float, help="limit a room")
-    parser.add_argument("--show", action="store_true", help="print the survivors")
+    parser.add_argument("--show", action="store_true", help="print the arithmetic that survives")
     options = parser.parse_args(arguments)
     if unknown := set(options.rooms) - set(ROOMS):
         parser.error(f"room: got {', '.join(sorted(unknown))}, needs one of {', '.join(ROOMS)}")
@@ -55,13 +61,13 @@ def main(arguments: list[str] | None = None) -> int:
     for room in options.rooms:
         folder = prepare(room)
         run(folder, tool, options.seconds)
-        fates = read(folder)
+        fates, changes = read(folder), differences(folder)
         empty |= not any(fate in ("killed", "survived") for fate in fates.values())
-        print(summary(room, fates), flush=True)
+        print(summary(f"{room}, arithmetic", {n: f for n, f in fates.items() if changes[n][0]}))
+        print(summary(f"{room}, everything", fates), flush=True)
         if options.show:
-            for name in (n for n, fate in fates.items() if fate == "survived"):
-                show = mutmut(folder, tool, "show", name, capture_output=True, text=True)
-                print("\n".join(line for line in show.stdout.splitlines() if line[:1] in "+-"))
+            for name in (n for n, fate in fates.items() if fate == "survived" and changes[n][0]):
+                print(f"    {name.split('__mutmut')[0]}: {changes[name][1]}", flush=True)
     return int(empty)
 
 
@@ -75,20 +81,28 @@ def install() -> Path:
 
 
 def prepare(room: str) -> Path:
-    """Copy what the room's tests need; return the folder."""
+    """Copy what the room's tests need, unless it is there unchanged; return the folder."""
     folder = WORK / room
-    if not folder.exists():
-        ignore = shutil.ignore_patterns("__pycache__", "vendor")
-        shutil.copytree(ROOT / "kexue", folder / "kexue", ignore=ignore)
-        tests = sorted((ROOT / "tests").glob(f"test_{room}*.py"))
-        if not tests:
-            raise FileNotFoundError(f"room: no tests/test_{room}*.py to run")
-        (folder / "tests").mkdir()
-        for path in [ROOT / "tests" / "conftest.py", *tests]:
-            shutil.copy(path, folder / "tests")
-        names = json.dumps([f"tests/{path.name}" for path in tests])
-        text = SETTINGS.replace("{room}", room).replace("{tests}", names)
-        (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    tests = sorted((ROOT / "tests").glob(f"test_{room}*.py"))
+    if not tests:
+        raise FileNotFoundError(f"room: no tests/test_{room}*.py to run")
+    tests.append(ROOT / "tests" / "conftest.py")
+    state = hashlib.sha256()
+    for path in [*sorted((ROOT / "kexue").rglob("*.py")), *tests]:
+        state.update(path.read_bytes())
+    stamp = folder / "state.txt"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == state.hexdigest():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    ignore = shutil.ignore_patterns("__pycache__", "vendor")
+    shutil.copytree(ROOT / "kexue", folder / "kexue", ignore=ignore)
+    (folder / "tests").mkdir()
+    for path in tests:
+        shutil.copy(path, folder / "tests")
+    names = json.dumps([f"tests/{path.name}" for path in tests[:-1]])
+    text = SETTINGS.replace("{room}", room).replace("{tests}", names)
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    stamp.write_text(state.hexdigest(), encoding="utf-8")
     return folder
 
 
@@ -117,6 +131,60 @@ def read(folder: Path) -> dict[str, str]:
         codes = json.loads(path.read_text(encoding="utf-8")).get("exit_code_by_key", {})
         fates |= {name: FATES.get(code, "timed out or crashed") for name, code in codes.items()}
     return fates
+
+
+def differences(folder: Path) -> dict[str, tuple[bool, str]]:
+    """Return mutant -> (is its change one of arithmetic?, the change in words).
+
+    Arithmetic: only numbers, + - * / ** // % @ and comparisons changed. The rest changes strings,
+    keywords, types, devices or puts None in place of a value.
+    """
+    found = {}
+    for path in sorted((folder / "mutants" / "kexue").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "__mutmut_orig" not in text:
+            continue
+        module = ".".join(path.relative_to(folder / "mutants").with_suffix("").parts)
+        code = {}
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and "__mutmut_" in node.name:
+                code[node.name], node.name = node, "f"
+        for name, node in code.items():
+            stem, _, number = name.rpartition("__mutmut_")
+            if number.isdigit():
+                origin = ast.unparse(code[stem + "__mutmut_orig"])
+                found[f"{module.removesuffix('.__init__')}.{name}"] = compare(
+                    origin, ast.unparse(node)
+                )
+    return found
+
+
+def compare(old: str, new: str) -> tuple[bool, str]:
+    """Whether two sources differ in arithmetic only, and how.
+
+    >>> compare("y = a + 2 * b", "y = a - 2 * b")
+    (True, 'y = a + 2 * b  ->  y = a - 2 * b')
+    >>> compare("y = f(a, 2)", "y = f(a, None)")[0]
+    False
+    """
+    tokens = [
+        [t.string for t in tokenize.generate_tokens(io.StringIO(text).readline)]
+        for text in (old, new)
+    ]
+    matcher = difflib.SequenceMatcher(None, *tokens, autojunk=False)
+    changed = {
+        token
+        for tag, a, b, c, d in matcher.get_opcodes()
+        if tag != "equal"
+        for token in [*tokens[0][a:b], *tokens[1][c:d]]
+    }
+    arithmetic = all(token in OPERATORS or token[:1].isdigit() for token in changed)
+    lines = difflib.ndiff(old.splitlines(), new.splitlines())
+    sides = {"-": [], "+": []}
+    for line in lines:
+        if line[0] in sides:
+            sides[line[0]].append(line[2:].strip())
+    return arithmetic, "  ->  ".join(" ".join(side) for side in sides.values())
 
 
 def summary(room: str, fates: dict[str, str]) -> str:
