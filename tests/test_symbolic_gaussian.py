@@ -129,6 +129,7 @@ REFUSED = {
         lambda: delta_method(x, {x: 0, y: 0}, sp.Matrix([[1, 2], [3, 4]])), "needs a symmetric"
     ),
     "not smooth": (lambda: delta_method(1 / x, {x: 0}, [1]), "not differentiable"),
+    "smooth once": (lambda: delta_method(a ** sp.Rational(3, 2), {a: 0}, [1]), "not different"),
 }  # fmt: skip
 
 
