@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         start = time.monotonic()
         try:
             sweep = Sweep(statements(cells, path.name))
-        except AssertionError as error:
+        except (AssertionError, ValueError, SyntaxError) as error:
             failures.append(f"{path}: {error}")
             continue
         print(f"   {len(sweep.honest.outcomes)} records in {time.monotonic() - start:.1f} s")

@@ -5,6 +5,17 @@
 
 Each call displays one quiet line whose HTML carries the record (``data-ledger``); the site build
 reads the records, executes nothing, and marks every numbered equation with what checks it.
+
+============  ==========================================================================
+``checks``    ``proved``, ``measured``, ``cited``, ``defined``, ``assumed``, ``Refuted``
+``record``    what is stored with a notebook, and how it is read again
+``premises``  ``mutating``: a premise handed out wrong
+``sweep``     every premise wrong in turn: what does each equation rest on?
+``stated``    every slip of the pen in a statement: does the check notice?
+``runner``    runs a notebook's cells tagged ``ledger`` for both
+``tex``       TeX read as SymPy through a table of symbols
+``printed``   is the printed equation the checked one?
+============  ==========================================================================
 """
 
 from kexue.ledger.checks import (
