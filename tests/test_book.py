@@ -167,12 +167,12 @@ def test_the_repository_has_one_name():
 
 
 def test_set_repository_renames_everywhere(tmp_path, monkeypatch):
-    old, new = "https://github.com/kexue-book/kexue", "https://github.com/you/your.kexue"
+    old, new = "https://github.com/them/theirs", "https://github.com/you/your.book"
     files = {
         "_config.yml": f"repository:\n  url: {old}\n",
         "a/b.ipynb": f'{{"source": "%pip install \\"git+{old}\\""}}',
-        "README.md": f"{old}, {old}.git, {old}-old, https://kexue-book.github.io/kexue/, "
-        "https://colab.research.google.com/github/kexue-book/kexue/blob/main/x.ipynb",
+        "README.md": f"{old}, {old}.git, {old}-old, https://them.github.io/theirs/, "
+        "https://colab.research.google.com/github/them/theirs/blob/main/x.ipynb",
         "data.bin": old,
     }
     for name, text in files.items():
@@ -186,8 +186,8 @@ def test_set_repository_renames_everywhere(tmp_path, monkeypatch):
     assert nbs.repository() == new
     assert read["a/b.ipynb"] == files["a/b.ipynb"].replace(old, new)
     assert read["README.md"] == (
-        f"{new}, {new}.git, {old}-old, https://you.github.io/your.kexue/, "
-        "https://colab.research.google.com/github/you/your.kexue/blob/main/x.ipynb"
+        f"{new}, {new}.git, {old}-old, https://you.github.io/your.book/, "
+        "https://colab.research.google.com/github/you/your.book/blob/main/x.ipynb"
     )
     assert read["data.bin"] == old
     set_repository.main(old)
