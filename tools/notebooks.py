@@ -152,7 +152,11 @@ def execute(nb: NotebookNode, folder: Path) -> NotebookNode:
 
     environment = {**os.environ, **KERNEL_ENV}
     client = NotebookClient(
-        nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        nb,
+        timeout=600,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)
     nb.metadata["kexue"] = {"code": code_hash(nb)}
