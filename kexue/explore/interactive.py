@@ -22,6 +22,7 @@ def interact(
     mode: str = "auto",
     interpolate: bool | float = False,
     limit: int | None = None,
+    show: bool = True,
     **params: Any,
 ) -> Callable:
     """Show a figure whose parameters can be moved, in a notebook and on a page without a kernel.
@@ -61,6 +62,8 @@ def interact(
         figure's height, or under the fraction given.
     limit : int
         The most bytes on the wire; 60,000 for curves and 300,000 for frames unless given.
+    show : bool
+        Whether to display the explorer; without, only ``fn.explorer`` is made.
 
     Returns
     -------
@@ -98,18 +101,19 @@ def interact(
         "limit": limit,
     }
     if fn is None:
-        return lambda function: interact(function, **options, **params)
+        return lambda function: interact(function, show=show, **options, **params)
     if not callable(fn):
         raise TypeError(f"fn: got {fn!r}, needs a function")
     from IPython import get_ipython
     from IPython.display import display
 
     explorer = Explorer(fn, options, params)
-    data, metadata = explorer.bundle()  # not by display(explorer), which would swallow errors
-    if get_ipython() is None:
-        print(data["text/plain"])
-    else:
-        display(data, metadata=metadata, raw=True)
+    if show:
+        data, metadata = explorer.bundle()  # not by display(explorer), which would swallow errors
+        if get_ipython() is None:
+            print(data["text/plain"])
+        else:
+            display(data, metadata=metadata, raw=True)
     with contextlib.suppress(AttributeError):  # a bound method cannot carry it
         fn.explorer = explorer
     return fn
