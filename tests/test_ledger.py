@@ -198,6 +198,12 @@ def test_the_record_survives_html_and_is_the_same_each_time():
     assert "<Bayes" not in one
 
 
+def test_only_symbols_name_the_parts_of_a_record():
+    assert expressions({A: a * A1})["names"] == (sp.latex(A),)
+    assert expressions({"mean": x, "var": b})["names"] == ()
+    assert expressions({"mean": x, "var": b})["stated"] == rf"{sp.latex(x)},\quad {sp.latex(b)}"
+
+
 def test_in_plain_python_a_check_prints_its_line(capsys):
     proved("eq-x", x + x, 2 * x, by="by counting")
     assert capsys.readouterr().out == "eq-x · proved by counting\n"

@@ -69,7 +69,8 @@ class Record:
 def expressions(value: Any) -> dict[str, Any]:
     """The record's fields that describe a value: TeX, exact form, names of its parts."""
     leaves, _ = flatten(value)
-    names = [sp.latex(k) for k in value] if isinstance(value, dict) else []
+    named = isinstance(value, dict) and all(isinstance(key, sp.Expr) for key in value)
+    names = [sp.latex(key) for key in value] if named else []
     tex = [sp.latex(leaf) for leaf in leaves]
     if names and len(names) == len(tex):
         tex = [f"{name} = {leaf}" for name, leaf in zip(names, tex, strict=True)]
