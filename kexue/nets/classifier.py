@@ -119,5 +119,5 @@ def fit(
         yield step, loss.detach()
     model.eval()
     with torch.no_grad():
-        variance = sum(model.features(part).var(0).sum() * len(part) for part in x.split(4096))
-        model.unit *= (variance / len(x) / 100).sqrt()
+        features = torch.cat([model.features(part) for part in x.split(512)])
+        model.unit *= (features.var(0).sum() / 100).sqrt()

@@ -116,7 +116,8 @@ def features(run: Run) -> None:
     nets.save(model, run.out / "hanzi-features.safetensors")
     with torch.no_grad():
         generator = torch.Generator(run.device).manual_seed(run.seed + 1)
-        right = (model(measure.warp(x, generator)).argmax(1) == y).float().mean().item()
+        warped = measure.warp(x, generator).split(512)
+        right = (torch.cat([model(w).argmax(1) for w in warped]) == y).float().mean().item()
     seconds = time.perf_counter() - start
     run.note("hanzi_features", loss=loss.item(), accuracy_warped=right, seconds=seconds)
 
@@ -223,11 +224,20 @@ def evaluate(run: Run) -> None:
         rows, real, kept = table(run, name, model, s, classifier, shares)
         m = metrics[name] = {"schedule": s.name, "table": rows, "kept": list(best)}
         m["real"] = measure.quality(real["test"], classifier, {"train": real["train"]}, shares)
+        mixed = real["train"][torch.randperm(len(real["train"]))]  # two halves: what chance does
+        halves = mixed.tensor_split(2)
+        other = measure.quality(halves[0], classifier, {"half": halves[1]}, None)
+        m["real"]["frechet_halves"] = other["frechet_half"]
         for split, x in real.items():
             m[f"loss_{split}"] = measure.held_out_loss(model, x, s)
-        arrays = {"samples": measure.to_bytes(kept[best][:512, 0]).cpu().numpy()}
-        m["novelty"] = measure.novelty(kept[best], real["train"], real["test"],
-                                       kept[run.p["counts"][0], "posterior"])  # fmt: skip
+        shown, poor = kept[best][:512], kept[run.p["counts"][0], "posterior"]
+        m["novelty"] = measure.novelty(kept[best], real["train"], real["test"], poor, classifier)
+        distance, index = measure.nearest(shown, real["train"])
+        arrays = {
+            "samples": measure.to_bytes(shown[:, 0]).cpu().numpy(),
+            "nearest": index.int().cpu().numpy(),  # in data.load(name, "train").x
+            "nearest_distance": distance[:, 0].half().cpu().numpy(),
+        }
         if name == "hanzi":
             seen, guessed = strips(run, model, s)
             arrays["strip_times"] = np.array([t for t in STATES if t in s.timesteps(
