@@ -31,6 +31,8 @@ def line(k=100, double=False):
         raise ValueError("k: got 500, needs less")
     plt.plot([0, 1], [0, k], lw=4 if double else 1)
     plt.title(f"k is {k}")
+
+_ = interact(line, k=(1, 9), frames=2)
 """
 STORED = """
 @interact(k=(1, 3))
@@ -117,15 +119,19 @@ def run(page, lab):
     page.locator("#jp-main-statusbar :text('| Idle')").first.wait_for()
     page.locator("li.lm-MenuBar-item:has-text('Run')").click()
     page.locator("li.lm-Menu-item[data-command='runmenu:run-all']").click()
-    figure = page.locator("figure.kx-kernel[data-kx=live]")
-    figure.wait_for()
-    return figure
+    live = page.locator("figure.kx-kernel[data-kx=live]")
+    live.nth(1).wait_for()
+    return live.first
 
 
 def test_sliders_are_live_with_a_kernel(lab, page):
     figure = run(page, lab)
-    assert page.locator("figure.kx-explorer").count() == 1  # the widget, not also the stored figure
+    assert page.locator("figure.kx-explorer").count() == 2  # the widgets, no stored figures
     assert figure.locator("figcaption").inner_text() == "A line."
+    assert page.evaluate(
+        "() => { const ids = [...document.querySelectorAll('figure [id]')].map((n) => n.id);"
+        " return ids.length > 0 && new Set(ids).size === ids.length }"
+    )
     slider, svg = figure.locator("input[name=k]"), figure.locator("svg.kx-picture")
     assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("1", "500")
 

@@ -3,7 +3,6 @@ const kexueDrawing = (() => {
   "use strict";
   const NS = "http://www.w3.org/2000/svg", UNIT = 16;
   const KINDS = ["path", "marks", "text", "image"];
-  let serial = 0;
 
   // ---- stored bytes -> scenes (the inverse of pack.py) ------------------------------------
   async function inflate(bytes) {
@@ -81,7 +80,8 @@ const kexueDrawing = (() => {
 
   class Stage {
     constructor(place) {
-      this.prefix = `kx${++serial}-`;
+      globalThis.kexueStages = (globalThis.kexueStages || 0) + 1; // notebooks load this file often
+      this.prefix = `kx${globalThis.kexueStages}-`;
       this.svg = make("svg", { class: "kx-picture", role: "img" });
       this.texts = document.createElement("div");
       this.texts.className = "kx-texts";
