@@ -17,7 +17,7 @@ from kexue.ledger.record import stored
 from kexue.ledger.tex import Unread
 from kexue.symbolic import equal
 
-_DOLLARS = re.compile(r"\$\$(?P<tex>.+?)\$\$[ \t]*\((?P<label>[^)\s]+)\)", re.S)
+_DOLLARS = re.compile(r"\$\$(?P<tex>.+?)\$\$(?:[ \t]*\((?P<label>[^)\s]+)\))?", re.S)
 _FENCE = re.compile(
     r"^(?P<fence>```+|:::+)\{math\}[ \t]*\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.S | re.M
 )
@@ -42,10 +42,10 @@ class Match:
 def labelled(text: str) -> dict[str, str]:
     r"""Return the labelled displays of a piece of MyST: ``$$...$$ (eq-x)`` and ``{math}``.
 
-    >>> labelled("$$a = b$$ (eq-x)")
+    >>> labelled("$$no label$$ and then $$a = b$$ (eq-x)")
     {'eq-x': 'a = b'}
     """
-    found = {m["label"]: m["tex"].strip() for m in _DOLLARS.finditer(text)}
+    found = {m["label"]: m["tex"].strip() for m in _DOLLARS.finditer(text) if m["label"]}
     for m in _FENCE.finditer(text):
         option = re.search(r"^:label:[ \t]*(\S+)[ \t]*$", m["body"], re.M)
         if option:
