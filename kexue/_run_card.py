@@ -133,12 +133,20 @@ class RunCard:
         return f"| run card | |\n|---|---|\n{rows}\n"
 
     def _repr_html_(self) -> str:
+        """Five rows; what was measured and the files' hashes are folded below them."""
+
         # No colors: the page's own table style serves light and dark.
-        rows = "".join(
-            f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>'
-            for k, v in self._rows()
-        )
-        return f'<table class="run-card"><caption>Run card</caption><tbody>{rows}</tbody></table>'
+        def table(rows: list[tuple[str, str]], caption: str = "") -> str:
+            cells = "".join(
+                f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in rows
+            )
+            return f'<table class="run-card">{caption}<tbody>{cells}</tbody></table>'
+
+        rows = self._rows()
+        head = table(rows[:5], "<caption>Run card</caption>")
+        if not rows[5:]:
+            return head
+        return f"{head}<details><summary>figures and files</summary>{table(rows[5:])}</details>"
 
 
 def installed_commit() -> str | None:

@@ -16,7 +16,7 @@ __all__ = ["Guess", "guess"]
 _STYLE = """\
 .kx-guess{margin:1rem 0;counter-reset:hit miss}
 .kx-guess-grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(52px,1fr));gap:6px;
- max-width:calc(var(--kx-columns)*66px)}
+ max-width:calc(var(--kx-columns)*58px)}
 .kx-guess label{position:relative;display:block;cursor:pointer;text-align:center;font-size:.7rem}
 .kx-guess-grid img{width:100%;max-width:60px;image-rendering:pixelated;padding:4px;margin:0;
  border:2px solid #8884;border-radius:6px;background:none}
