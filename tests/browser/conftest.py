@@ -100,7 +100,7 @@ def visit(chromium, address):
             viewport={"width": width, "height": height}, color_scheme=scheme, **options
         )
         contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)  # a busy machine is no fault of the page
         seen = Visit(context.new_page())
 
         def gate(route):

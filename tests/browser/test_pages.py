@@ -52,6 +52,9 @@ OVERFLOW = r"""
 }
 """
 
+# Screenshots are for a human to look at: the first screens of a long chapter will do.
+HEIGHT = "() => Math.min(document.documentElement.scrollHeight, 8000)"
+
 
 @pytest.mark.browser
 @pytest.mark.parametrize("path", [*(f"{name}.html" for name in documents()), "search.html"])
@@ -68,6 +71,7 @@ def test_page(path, visit, site):
         for theme in (scheme, other):
             page.emulate_media(color_scheme=theme)
             page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
-            page.screenshot(path=shots / f"{name}-{theme}-{width}.png", full_page=True)
+            clip = {"x": 0, "y": 0, "width": width, "height": page.evaluate(HEIGHT)}
+            page.screenshot(path=shots / f"{name}-{theme}-{width}.png", full_page=True, clip=clip)
         seen.clean()
         page.close()
