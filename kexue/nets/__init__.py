@@ -10,7 +10,7 @@
 =====================  ==========================================================================
 """
 
-from kexue.nets.classifier import Classifier, fit
+from kexue.nets.classifier import Classifier, fit, shift
 from kexue.nets.denoiser import Denoiser, TimeEmbedding, replay
 from kexue.nets.ema import EMA
 from kexue.nets.mlp import MLP
@@ -29,5 +29,6 @@ __all__ = [
     "load",
     "replay",
     "save",
+    "shift",
     "train",
 ]

@@ -62,6 +62,7 @@ def train(
         raise TypeError(f"schedule: got {type(schedule).__name__}, needs a DiscreteSchedule")
     steps, batch = _check.integer("steps", steps, low=1), _check.integer("batch", batch, low=1)
     lr, weight_decay = _check.real("lr", lr, low=0), _check.real("weight_decay", weight_decay, 0)
+    seed = _check.integer("seed", seed, low=0)
     _check.one_of("precision", precision, (torch.float32, torch.bfloat16, torch.float16))
     if ema is not None and not isinstance(ema, EMA):
         raise TypeError(f"ema: got {type(ema).__name__}, needs an EMA or None")
