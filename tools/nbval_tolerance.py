@@ -5,8 +5,11 @@ every number is taken out, and if the numbers are close, one by one. Explorers c
 Pictures are not compared: the numbers they are drawn from should be printed or asserted. Nothing
 else is ignored.
 
-It wraps ``nbval.plugin.IPyNbCell.sanitize``, an internal of nbval, which is why requirements.txt
-pins nbval and why ``tests/test_nbval_tolerance.py`` runs the real thing.
+Cells also run as they do in Jupyter, with history, without which IPython shows the value of a line
+that ends in a semicolon.
+
+All of this replaces internals of nbval, which is why requirements.txt pins nbval and why
+``tests/test_nbval_tolerance.py`` runs the real thing.
 """
 
 from __future__ import annotations
@@ -77,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Wrap nbval's cells, and give its kernels the environment that outputs are stored under."""
     if not getattr(config.option, "nbval", False):
         return
+    from nbval.kernel import RunningKernel
     from nbval.plugin import IPyNbCell, IPyNbFile
 
     os.environ.update(KERNEL_ENV)
@@ -90,4 +94,9 @@ def pytest_configure(config: pytest.Config) -> None:
         setup(file)
         file.skip_compare += PICTURES
 
+    def with_history(kernel: RunningKernel, code: str, allow_stdin: bool | None = None) -> str:
+        options = {"allow_stdin": allow_stdin, "stop_on_error": False}
+        return kernel.kc.execute(code, store_history=True, **options)
+
     IPyNbCell.sanitize, IPyNbFile.setup = tolerant, without_pictures
+    RunningKernel.execute_cell_input = with_history
