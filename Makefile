@@ -14,7 +14,8 @@ STAGES := lint unit mutate nbval check-book browser
 URL    ?=
 
 export PYTHONHASHSEED := 0
-export OMP_NUM_THREADS ?= 2
+# One thread a process: two threads that wait for each other on a busy machine are many times slower.
+export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help

@@ -29,7 +29,7 @@ KERNEL_ENV = {
     "KEXUE_DEVICE": "cpu",
     "KEXUE_PRESET": "quick",
     "KEXUE_QUIET": "1",
-    "OMP_NUM_THREADS": "2",
+    "OMP_NUM_THREADS": "1",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYTHONHASHSEED": "0",
     "SOURCE_DATE_EPOCH": "1577836800",
