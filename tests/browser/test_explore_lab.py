@@ -107,7 +107,7 @@ def lab(tmp_path_factory):
 @pytest.fixture
 def page(chromium):
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)  # JupyterLab is slow to load on a busy machine
     yield context.new_page()
     context.close()
 
