@@ -102,3 +102,18 @@ def uniform_grid(name: str, value: Any) -> Tensor:
     if (spacing <= 0).any() or (spacing - spacing.mean()).abs().max() > 1e-3 * spacing.mean():
         raise ValueError(f"{name}: got unequal or decreasing spacings, needs a uniform grid")
     return value
+
+
+def gray_images(name: str, value: Any) -> Tensor:
+    """Return ``value``, shape (N, H, W) or (N, 1, H, W) within [-1, 1], as float32 (N, H, W)."""
+    images = tensor(name, value).detach().cpu().float()
+    if images.ndim == 4 and images.shape[1] == 1:
+        images = images[:, 0]
+    if images.ndim != 3:
+        raise ValueError(
+            f"{name}: got shape {tuple(images.shape)}, needs (N, H, W) or (N, 1, H, W)"
+        )
+    if images.abs().max() > 1:
+        low, high = images.min().item(), images.max().item()
+        raise ValueError(f"{name}: got values in [{low:.3g}, {high:.3g}], needs [-1, 1]")
+    return images

@@ -9,7 +9,7 @@ from html import escape
 
 from torch import Tensor
 
-from kexue._check import integer, tensor
+from kexue._check import gray_images, integer, tensor
 
 __all__ = ["Guess", "guess"]
 
@@ -104,15 +104,7 @@ def guess(
     from PIL import Image  # comes with matplotlib
 
     columns = integer("columns", columns, 1)
-    images = tensor("images", images).detach().cpu().float()
-    images = images[:, 0] if images.ndim == 4 and images.shape[1] == 1 else images
-    if images.ndim != 3:
-        raise ValueError(
-            f"images: got shape {tuple(images.shape)}, needs (N, H, W) or (N, 1, H, W)"
-        )
-    if images.abs().max() > 1:
-        low, high = images.min().item(), images.max().item()
-        raise ValueError(f"images: got values in [{low:.3g}, {high:.3g}], needs [-1, 1]")
+    images = gray_images("images", images)
     answers = tensor("answers", answers, floating=False)
     if tuple(answers.shape) != (len(images),) or str(answers.dtype) != "torch.bool":
         raise ValueError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kexue._check import integer, tensor
+from kexue._check import gray_images, integer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,15 +112,7 @@ def ink(images, columns: int, gap: int = 3, *, invert: bool = False) -> np.ndarr
         For other shapes, an empty set, values that are not finite or leave [-1, 1].
     """
     columns, gap = integer("columns", columns, 1), integer("gap", gap, 0)
-    images = tensor("images", images).detach().cpu().float()
-    if images.ndim == 4 and images.shape[1] == 1:
-        images = images[:, 0]
-    if images.ndim != 3:
-        got = tuple(images.shape)
-        raise ValueError(f"images: got shape {got}, needs (N, H, W) or (N, 1, H, W)")
-    if images.abs().max() > 1:
-        low, high = images.min().item(), images.max().item()
-        raise ValueError(f"images: got values in [{low:.3g}, {high:.3g}], needs [-1, 1]")
+    images = gray_images("images", images)
     opacity = ((-images if invert else images) * 127.5 + 127.5).round().byte().numpy()
     count, height, width = opacity.shape
     rows = -(-count // columns)
