@@ -1,4 +1,4 @@
-"""Small real images in one call, bundled where possible and downloaded where not.
+"""Small real data in one call, bundled where possible and downloaded where not.
 
 =================  =======  ==========  ===========================================================
 name               images   size        where from
@@ -11,6 +11,9 @@ name               images   size        where from
 
 Every set comes back as :class:`Images`: float32 pixels in [-1, 1] with the name, the source and
 the license beside them, because a figure that shows data must say whose data it is.
+
+Two sets of plain numbers, for laws in one dimension, need no network either: :func:`china` (273,280
+gray levels) and :func:`sf_temps` (8,759 temperatures); their docstrings say whose they are.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from torch import Tensor
 
 from kexue import _check
 
-__all__ = ["Images", "load", "names"]
+__all__ = ["Images", "china", "load", "names", "sf_temps"]
 
 #: Seed of the fixed split of the digits into 1,437 for training and 360 for testing.
 DIGITS_SPLIT_SEED = 0
@@ -146,6 +149,57 @@ def names() -> tuple[str, ...]:
     return tuple(_LOADERS)
 
 
+def china(channel: str = "gray") -> Tensor:
+    """Pixels of the photograph china.jpg: float32 (427, 640), whole numbers from 0 to 255.
+
+    ``channel``: ``"red"``, ``"green"``, ``"blue"`` as stored, or ``"gray"``, the luma
+    0.299 R + 0.587 G + 0.114 B of ITU-R BT.601, rounded.
+
+    Photograph by danielbuechele (https://www.flickr.com/photos/danielbuechele/6061409035/),
+    CC BY 2.0, as scikit-learn states, in whose wheel it is.
+
+    Raises:
+        ValueError: an unknown channel.
+
+    >>> china("red").shape
+    torch.Size([427, 640])
+    """
+    from sklearn.datasets import load_sample_image
+
+    colors = ("red", "green", "blue")
+    _check.one_of("channel", channel, ("gray", *colors))
+    pixels = torch.tensor(load_sample_image("china.jpg")).double()
+    if channel == "gray":
+        return (pixels @ torch.tensor([0.299, 0.587, 0.114]).double()).round().float()
+    return pixels[..., colors.index(channel)].float()
+
+
+def sf_temps() -> Tensor:
+    """Temperatures of a mean year at San Francisco Airport: float32 (8759,), degrees Fahrenheit.
+
+    One number an hour in order of time, each a 30-year average rounded to 0.1 degrees (NOAA hourly
+    normals, station USW00023234, public domain; by way of vega_datasets 0.9.0). Neighbors in time
+    are alike: the numbers are not independent draws. The hour when clocks go forward is missing.
+
+    >>> temperatures = sf_temps()
+    >>> f"{temperatures.min():.1f} to {temperatures.max():.1f} F"
+    '45.6 to 72.2 F'
+    """
+    return torch.tensor(_bundled("sf_temps")["tenths"]).float() / 10
+
+
+def _bundled(name: str) -> dict[str, np.ndarray]:
+    """The arrays of a file beside the package."""
+    path = _BUNDLED / f"{name}.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{name}: {path.name} is not beside the package; install kexue again from its "
+            "repository"
+        )
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
 def _digits(split: str | None) -> Images:
     from sklearn.datasets import load_digits
 
@@ -168,14 +222,9 @@ def _digits(split: str | None) -> Images:
 
 
 def _hanzi(split: str | None) -> Images:
-    path = _BUNDLED / "hanzi32.npz"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"hanzi: {path.name} is not beside the package; install kexue again from its repository"
-        )
-    with np.load(path, allow_pickle=False) as stored:
-        images, codepoints = stored["images"], stored["codepoints"]
-        test, meta = stored["test"], json.loads(str(stored["meta"]))
+    stored = _bundled("hanzi32")
+    images, codepoints = stored["images"], stored["codepoints"]
+    test, meta = stored["test"], json.loads(str(stored["meta"]))
     keep = _keep(test, split)
     return Images(
         x=_from_bytes(torch.from_numpy(images[keep])),

@@ -1,16 +1,18 @@
-"""The images are the ones they claim to be, and a set that is not there says what to do."""
+"""The data are what they claim to be, and a set that is not there says what to do."""
 
 import hashlib
+import json
 import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_image
 
 from kexue import data
 
@@ -166,6 +168,43 @@ def test_a_missing_bundle_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "_BUNDLED", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"hanzi32.npz.*install kexue again"):
         data.load("hanzi")
+    with pytest.raises(FileNotFoundError, match=r"sf_temps.npz.*install kexue again"):
+        data.sf_temps()
+
+
+# Numbers
+
+
+def test_china_is_the_photograph_and_its_luma():
+    photograph = load_sample_image("china.jpg")
+    colors = [data.china(color) for color in ("red", "green", "blue")]
+    assert np.array_equal(torch.stack(colors, -1).numpy(), photograph)
+    gray, mix = data.china(), 0.299 * colors[0] + 0.587 * colors[1] + 0.114 * colors[2]
+    assert gray.dtype == torch.float32 and gray.shape == (427, 640) and gray.frac().eq(0).all()
+    assert (gray - mix).abs().max() < 0.5001 and gray.min() >= 0 and gray.max() <= 255
+    # The name in our docstring is the one that scikit-learn gives.
+    about = Path(sklearn.datasets.__file__).parent / "images/README.txt"
+    assert "danielbuechele" in about.read_text().split("flower")[0]
+    assert "licenses/by/2.0" in about.read_text()
+
+
+@pytest.mark.parametrize("channel", ["Gray", "", None, 0, "red "])
+def test_an_unknown_channel_is_refused(channel):
+    with pytest.raises(ValueError, match=r"^channel: got .*, needs one of 'gray', 'red'"):
+        data.china(channel)
+
+
+def test_temperatures_are_tenths_and_follow_the_sun():
+    x = data.sf_temps()
+    assert x.dtype == torch.float32 and x.shape == (8759,)
+    assert (10 * x - (10 * x).round()).abs().max() < 1e-4 and len(x.unique()) == 266
+    days = x[: 24 * 72].reshape(72, 24).mean(0)  # before the missing hour of 14 March
+    assert days.argmin() in (6, 7) and days.argmax() in (13, 14, 15)
+    january, september = x[: 24 * 31].mean(), x[5831 : 5831 + 24 * 30].mean()
+    assert 45 < january < 52 < 60 < september < 66
+    assert (x.diff().abs() < 4).all()  # in order of time
+    meta = json.loads(str(data._bundled("sf_temps")["meta"]))
+    assert "public domain" in meta["license"] and "USW00023234" in meta["station"]
 
 
 # Images checks its fields
