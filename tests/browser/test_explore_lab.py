@@ -1,4 +1,7 @@
-"""Explorers in JupyterLab: live with a kernel over the full range, a picture without one."""
+"""Explorers in JupyterLab and Notebook 7: live with a kernel, a picture without one.
+
+One server shows both. The sliders are moved by keyboard and by mouse, over the full range.
+"""
 
 import contextlib
 import io
@@ -18,6 +21,8 @@ import pytest
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[2]
 
+# How JupyterLab and Notebook 7 say that the kernel is there; what is run before that is lost.
+IDLE = "#jp-main-statusbar :text('| Idle'), .jp-NotebookKernelStatus-fade"
 LIVE = """
 import matplotlib.pyplot as plt
 from kexue.explore import interact
@@ -58,11 +63,12 @@ def stored_notebook() -> nbformat.NotebookNode:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """The address of a JupyterLab over two notebooks."""
-    if shutil.which("jupyter-lab", path=os.path.dirname(sys.executable)) is None:
-        complaint = "JupyterLab is not installed: pip install jupyterlab"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(complaint)
+def server(tmp_path_factory):
+    """The address of a Jupyter server with JupyterLab and Notebook 7 over two notebooks."""
+    for command in ("jupyter-lab", "jupyter-notebook"):
+        if shutil.which(command, path=os.path.dirname(sys.executable)) is None:
+            complaint = f"{command} is not installed: pip install jupyterlab notebook"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(complaint)
     folder = tmp_path_factory.mktemp("lab")
     cells = [nbformat.v4.new_code_cell(LIVE)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -84,7 +90,7 @@ def lab(tmp_path_factory):
     options = f"--no-browser --allow-root --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0"
     options += " --IdentityProvider.token= --LabApp.news_url= --LabApp.check_for_updates_class="
     options += "jupyterlab.NeverCheckForUpdate --ServerApp.log_level=ERROR"
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", *options.split(), f"--ServerApp.root_dir={folder}"],
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -96,27 +102,33 @@ def lab(tmp_path_factory):
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(address + "api", timeout=1).close()
                 break
-            assert server.poll() is None, "JupyterLab did not start"
+            assert process.poll() is None, "Jupyter did not start"
             time.sleep(0.25)
         yield address
     finally:
-        server.terminate()
-        server.wait(20)
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.fixture
 def page(chromium):
     context = chromium.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(180_000)  # JupyterLab is slow to load on a busy machine
+    context.set_default_timeout(180_000)  # Jupyter is slow to load on a busy machine
     yield context.new_page()
     context.close()
 
 
-def run(page, lab):
+@pytest.fixture(params=["lab/tree", "notebooks"], ids=["lab", "notebook7"])
+def folder(request, server):
+    """Where a notebook is opened in JupyterLab, and in Notebook 7."""
+    return f"{server}{request.param}/"
+
+
+def run(page, folder):
     """Open the notebook, run it and return its live explorer."""
-    page.goto(lab + "lab/tree/live.ipynb")
+    page.goto(folder + "live.ipynb")
     page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
-    page.locator("#jp-main-statusbar :text('| Idle')").first.wait_for()
+    page.locator(IDLE).first.wait_for(state="attached")
     page.locator("li.lm-MenuBar-item:has-text('Run')").click()
     page.locator("li.lm-Menu-item[data-command='runmenu:run-all']").click()
     live = page.locator("figure.kx-kernel[data-kx=live]")
@@ -124,8 +136,8 @@ def run(page, lab):
     return live.first
 
 
-def test_sliders_are_live_with_a_kernel(lab, page):
-    figure = run(page, lab)
+def test_sliders_are_live_with_a_kernel(folder, page):
+    figure = run(page, folder)
     assert page.locator("figure.kx-explorer").count() == 2  # the widgets, no stored figures
     assert figure.locator("figcaption").inner_text() == "A line."
     assert page.evaluate(
@@ -143,7 +155,7 @@ def test_sliders_are_live_with_a_kernel(lab, page):
         return svg.inner_html()
 
     slider.focus()
-    slider.press("ArrowRight")  # Lab must leave the arrow keys to the slider
+    slider.press("ArrowRight")  # Jupyter must leave the arrow keys to the slider
     first = moved_to(101)
     assert svg.get_attribute("aria-label") == "Height 101"
     for _ in range(12):  # faster than Python draws: the last request wins
@@ -160,8 +172,8 @@ def test_sliders_are_live_with_a_kernel(lab, page):
     moved_to(1, 1)
 
 
-def test_errors_are_shown_in_place(lab, page):
-    figure = run(page, lab)
+def test_errors_are_shown_in_place(folder, page):
+    figure = run(page, folder)
     slider, error = figure.locator("input[name=k]"), figure.locator(".kx-error")
     slider.focus()
     slider.press("End")
@@ -172,8 +184,8 @@ def test_errors_are_shown_in_place(lab, page):
     assert figure.locator("svg.kx-picture").get_attribute("aria-label") == "Height 499"
 
 
-def test_without_a_kernel_the_picture_shows(lab, page):
-    page.goto(lab + "lab/tree/stored.ipynb")
+def test_without_a_kernel_the_picture_shows(folder, page):
+    page.goto(folder + "stored.ipynb")
     image = page.locator("figure img[alt*='A rising line']")
     image.wait_for()
     assert image.evaluate("i => i.complete && i.naturalWidth") > 100
