@@ -33,7 +33,8 @@ def configure(app: Sphinx, config: Config) -> None:
     config.nb_ipywidgets_js = {}  # MyST-NB would load require.js and html-manager from a CDN
     # Follow the reader's system. The theme leaves the mode empty and then complains about it.
     config.html_context.setdefault("default_mode", "auto")
-    config.html_theme_options.setdefault("navbar_persistent", [])  # one search field is enough
+    if config.html_theme in ("sphinx_book_theme", "pydata_sphinx_theme"):
+        config.html_theme_options.setdefault("navbar_persistent", [])  # one search field is enough
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
