@@ -134,6 +134,7 @@ def test_labels_follow_the_scheme_and_are_unique():
             cells = json.loads(text)["cells"]
             names = [c["metadata"].get("mystnb", {}).get("figure", {}).get("name") for c in cells]
             labels.update(filter(None, names))
+            labels.update(re.findall(r'kx-explorer\\" data-name=\\"([^"\\]+)', text))
             text = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
         labels.update(re.findall(r"\$\$ *\(([\w-]+)\)", text))
         labels.update(re.findall(r"^:(?:label|name): *(\S+)", text, flags=re.MULTILINE))

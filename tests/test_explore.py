@@ -148,6 +148,9 @@ BAD = {
     "mode": (dict(f=(0, 9), mode="curve"), ValueError, r"mode: got 'curve'"),
     "play": (dict(f=(0, 9), play="g"), ValueError, r"play: 'g' is no slider"),
     "label": (dict(f=(0, 9), labels={"g": "G"}), ValueError, r"labels: 'g'"),
+    "name": (dict(f=(0, 9), caption="C", name="fig wave"), ValueError, r"name: got 'fig wave'"),
+    "names": (dict(f=(0, 9), caption="C", name=["fig"]), ValueError, r"name: got \['fig'\]"),
+    "name alone": (dict(f=(0, 9), name="fig-wave"), ValueError, r"name: got .*needs caption="),
     "coarse blend": (
         dict(f=(0.0, 40.0), frames=4, interpolate=True),
         ValueError,
@@ -492,6 +495,7 @@ OPTIONS = dict(
     frames=None,
     alt=None,
     caption="",
+    name="",
     labels={},
     units={},
     play=(),

@@ -99,15 +99,14 @@ def is_artist(result: Any) -> bool:
 
 
 def formatted(result: Any) -> tuple[str, str]:
-    """Return the richest form of a value: MathML for SymPy, then HTML, LaTeX, text."""
+    """Return the richest form of a value: MathML (with its TeX) for SymPy, HTML, LaTeX, text."""
     if is_sympy(result):
+        from sympy import latex
         from sympy.printing.mathml import mathml
 
-        body = mathml(result, printer="presentation")
-        return (
-            "html",
-            f'<math display="block" xmlns="http://www.w3.org/1998/Math/MathML">{body}</math>',
-        )
+        body, tex = mathml(result, printer="presentation"), escape(latex(result))
+        space = "http://www.w3.org/1998/Math/MathML"
+        return "html", f'<math display="block" alttext="{tex}" xmlns="{space}">{body}</math>'
     data = {}
     for kind, method in (("text/html", "_repr_html_"), ("text/latex", "_repr_latex_")):
         make = getattr(result, method, None)

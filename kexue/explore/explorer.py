@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -53,6 +54,7 @@ class Explorer:
         self.mode = options["mode"]
         if self.mode not in ("auto", "curves", "frames"):  # not by _check: explore needs no torch
             raise ValueError(f"mode: got {self.mode!r}, needs 'auto', 'curves' or 'frames'")
+        check_name(options["name"], options["caption"])
         self.controls, self.constant = controls(fn, params, options["labels"], options["units"])
         if not self.controls:
             raise ValueError(
@@ -133,10 +135,8 @@ class Explorer:
         if self.error is not None:
             more["blend_error"] = round(self.error, 5)
         text = payload(self.controls, alts, data, **more)
-        alt = self.alt(self.first)
-        self.html = html(
-            self.controls, still, self.box, shown.parts, alt, self.options["caption"], text
-        )
+        said = (self.alt(self.first), self.options["caption"], self.options["name"])
+        self.html = html(self.controls, still, self.box, shown.parts, *said, text)
         self.bytes, self.data = wire(self.html), data
 
     def limit(self, kind: str) -> int:
@@ -244,6 +244,16 @@ def store() -> bool:
     same elsewhere.
     """
     return "google.colab" not in sys.modules and os.environ.get("KEXUE_EXPLORE") != "live"
+
+
+def check_name(name: str, caption: str) -> None:
+    """Raise ``ValueError`` unless a reference to ``name`` can show a number."""
+    if name and not (isinstance(name, str) and re.fullmatch(r"[A-Za-z][\w.:-]*", name)):
+        raise ValueError(
+            f"name: got {name!r}, needs a label: a letter, then letters, digits, '-', '_', '.', ':'"
+        )
+    if name and not caption:
+        raise ValueError(f"name: got {name!r} and no caption, needs caption=, which has the number")
 
 
 def set_grids(found: list[Control], frames: int | Iterable | Mapping | None) -> None:

@@ -16,6 +16,7 @@ def interact(
     frames: int | Iterable | Mapping[str, Any] | None = None,
     alt: Callable[..., str] | str | None = None,
     caption: str = "",
+    name: str = "",
     labels: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
     play: str | Iterable[str] = (),
@@ -47,7 +48,9 @@ def interact(
         What the figure shows, for those who do not see it: ``alt(t) -> str`` of any of the
         parameters. A string, or the first line of ``fn``'s docstring, is completed by the values.
     caption : str
-        Below the figure; ``$x$`` is a formula.
+        Below the figure; ``$x$`` is a formula. On a page of ``kexue.site`` it gets a number.
+    name : str
+        What refers to the number, with Sphinx' ``{numref}`` or ``{ref}``: ``name="fig-wave"``.
     labels, units : dict
         Names to show for parameters, and their units.
     play : str or list of str
@@ -93,6 +96,7 @@ def interact(
         "frames": frames,
         "alt": alt,
         "caption": caption,
+        "name": name,
         "labels": labels or {},
         "units": units or {},
         "play": play,

@@ -99,6 +99,7 @@ def html(
     parts: list[tuple[str, str]],
     alt: str,
     caption: str,
+    name: str,
     data: str,
 ) -> str:
     """Return the figure: the still picture or text of the default values, caption, data."""
@@ -108,8 +109,9 @@ def html(
         source = f"data:{still[0]};base64,{base64.b64encode(still[1]).decode()}"
         shown = f'<img src="{source}" alt="{escape(alt)}" width="{width}" height="{height}">{shown}'
     said = f"{inline(caption)} " if caption else ""
+    named = f' data-name="{escape(name)}"' if name else ""  # an id would be there twice on a page
     return (
-        f'<figure class="kx-explorer">\n'
+        f'<figure class="kx-explorer"{named}>\n'
         f'<div class="kx-controls" data-rows="{len(controls)}"></div>\n'
         f'<div class="kx-stage">{shown}</div>\n'
         f'<figcaption>{said}<span class="kx-hint">{escape(hint(controls))}</span></figcaption>\n'

@@ -1,4 +1,4 @@
-"""Every explorer of every page of the built book: moved by keyboard and by mouse, network cut."""
+"""Every explorer of every page of the built book: moved, referred to, printed; network cut."""
 
 import re
 
@@ -12,7 +12,16 @@ pytestmark = pytest.mark.browser
 def explorers(site):
     """Return the pages that have explorers."""
     pages = [f"{name}.html" for name in documents()]
-    return [p for p in pages if 'class="kx-explorer"' in (site / p).read_text(encoding="utf-8")]
+    return [p for p in pages if 'class="kx-data"' in (site / p).read_text(encoding="utf-8")]
+
+
+def ready(page):
+    """Return the page's explorers once their scripts have run."""
+    count = page.locator("figure.kx-explorer").count()
+    page.wait_for_function(
+        "(n) => document.querySelectorAll('figure[data-kx=ready]').length === n", arg=count
+    )
+    return page.locator("figure.kx-explorer").all()
 
 
 def shown(figure) -> str:
@@ -30,11 +39,7 @@ def test_every_explorer_moves_and_returns(site, visit):
     for path in pages:
         seen = visit(path)
         page = seen.page
-        count = page.locator("figure.kx-explorer").count()
-        page.wait_for_function(
-            "(n) => document.querySelectorAll('figure[data-kx=ready]').length === n", arg=count
-        )
-        for figure in page.locator("figure.kx-explorer").all():
+        for figure in ready(page):
             figure.scroll_into_view_if_needed()
             start = shown(figure)
             for control in figure.locator(".kx-row input, .kx-row select").all():
@@ -81,3 +86,39 @@ def move(page, figure, control, start, where) -> None:
         assert control.input_value() != first, where
         control.press(back)
     assert shown(figure) == start, where
+
+
+def test_print_shows_each_explorer_once_at_its_defaults(site, visit):
+    """Whatever was moved: the still picture, its caption, what can be moved, and no controls."""
+    for path in explorers(site):
+        page = visit(path).page
+        figures = ready(page)
+        alts = [figure.locator("svg.kx-picture").get_attribute("aria-label") for figure in figures]
+        for figure in figures:
+            for slider in figure.locator(".kx-row input[type=range]").all():
+                slider.press("End")
+        page.emulate_media(media="print")
+        for figure, alt in zip(figures, alts, strict=True):
+            assert not figure.locator(".kx-controls").is_visible()
+            assert not figure.locator(".kx-drawn").is_visible()
+            (hint,) = figure.locator(".kx-hint").all()
+            assert hint.inner_text().startswith("On the page these can be moved:"), path
+            parts = figure.locator(".kx-stage > :is(img, .kx-part)").all()
+            assert parts and all(part.is_visible() for part in parts), path
+            for picture in figure.locator(".kx-stage > img").all():
+                assert picture.evaluate("i => i.complete && i.naturalWidth") > 200
+                assert picture.get_attribute("alt") == alt
+        page.close()
+
+
+def test_explorers_are_numbered_with_the_other_figures(site):
+    """One caption each; the numbers of a page run from 1, whatever moves and whatever does not."""
+    for path in explorers(site):
+        text = (site / path).read_text(encoding="utf-8")
+        figures = re.findall(r"<figure\b.*?</figure>", text, flags=re.DOTALL)
+        moving = [figure for figure in figures if "kx-data" in figure]
+        assert moving and all(figure.count("<figcaption") == 1 for figure in moving), path
+        numbers = re.findall(r'class="caption-number">\D*(?:\d+\.)?(\d+) <', text)
+        assert [int(n) for n in numbers] == list(range(1, len(numbers) + 1)), path
+        for figure in moving:
+            assert ("caption-text" in figure) == ("caption-number" in figure) == (" id=" in figure)
