@@ -35,7 +35,7 @@ def check_all():
     defined("eq-one-step", a**2, note="amplitude <squared>")
     assumed("eq-one-other", "smoothness")
     proved("eq-one-sum", (a + b) ** 2, a**2 + 2 * a * b + b**2, by="by expanding",
-           given=["eq-one-step", "eq-one-other"])  # fmt: skip
+           given=["eq-one-step", "eq-one-other"], at={"N": 3, "n": range(2)})  # fmt: skip
     measured("eq-one-said", [1.0, 2.0], [1.0, 2.0], tolerance=1e-10, by="two ways")
 
 
@@ -111,6 +111,7 @@ def test_every_numbered_equation_gets_a_mark_that_opens_without_script(book):
     text = " ".join(proof.text.split())
     assert "Proved by expanding." in text
     assert "Given (1), (2)." in text
+    assert "Checked at N = 3 and n = 0, 1, not in general." in text
     assert [a["href"] for a in proof.select("a")] == [
         "#equation-eq-one-step", "#equation-eq-one-other",
     ]  # fmt: skip

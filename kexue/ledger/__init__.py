@@ -13,7 +13,9 @@ reads the records, executes nothing, and marks every numbered equation with what
 ``sweep``     every premise wrong in turn: what does each equation rest on?
 ``stated``    every slip of the pen in a statement: does the check notice?
 ``runner``    runs a notebook's cells tagged ``ledger`` for both
-``tex``       TeX read as SymPy through a table of symbols
+``tex``       TeX as a tree of tokens; the table of symbols by their TeX names
+``names``     where a name in TeX ends, and which need no table
+``reader``    one TeX expression as SymPy
 ``printed``   is the printed equation the checked one?
 ============  ==========================================================================
 """

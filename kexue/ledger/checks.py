@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,14 +51,15 @@ def listening(known: Mapping[str, Outcome] | None = None) -> Iterator[list[Outco
         _listener, _known = before
 
 
-def defined(label: str, value: Any = None, note: str = "") -> Any:
+def defined(label: str, value: Any = None, note: str = "", at: Mapping | None = None) -> Any:
     """Account for ``label`` as a definition and return its ``value``, a premise.
 
     ``value``: a SymPy expression, a dictionary ``{symbol: expression}``, a tuple, a law such as
     ``Gaussian(mean, var)``; or a function or an array, for checks by measurement. Derive from
     what this returns: mutation testing hands out a wrong value, and what rests on it must fail.
+    ``at``: as in ``proved``, where the value is written out for one case of what is printed.
     """
-    return _premise(label, "defined", note, value)
+    return _premise(label, "defined", note, value, at=_instances(at))
 
 
 def assumed(label: str, note: str, value: Any = None) -> Any:
@@ -83,13 +84,16 @@ def proved(
     by: str = "",
     given: Sequence[str] = (),
     where: Mapping | None = None,
+    at: Mapping | None = None,
 ) -> None:
     """Prove by algebra that ``derived``, which the premises gave, equals ``stated``, as printed.
 
     ``by`` says how, in words ("from Bayes' rule"); ``given`` lists the labels used; ``where``
-    maps dependent symbols to expressions and is substituted in both sides. Raises ``Refuted``
-    with the values at which the two sides differ. If algebra does not settle it and 50 random
-    points agree to 40 digits, the record says so and is ``measured``, never ``proved``.
+    maps dependent symbols to expressions and is substituted in both sides. ``at`` says that only a
+    case of the printed equation is proved: ``{"N": 3}`` for a sum up to N, ``{"N": 3, "n":
+    range(4)}`` if ``stated`` has a part for each n; the record and the page say so. Raises
+    ``Refuted`` with the values at which the two sides differ. If algebra does not settle it and
+    50 random points agree to 40 digits, the record says so and is ``measured``, never ``proved``.
 
     >>> import sympy as sp
     >>> x = sp.Symbol("x")
@@ -110,7 +114,7 @@ def proved(
     kind, how = "proved", by or "by algebra"
     if verdict.status == "agrees":
         kind, how = "measured", verdict.how
-    record = Record(label, kind, how, tuple(given), **expressions(stated))
+    record = Record(label, kind, how, tuple(given), **expressions(stated), at=_instances(at))
     refuted = _counterexample(verdict) if verdict.status == "differs" else ""
     _conclude(Outcome(record, refuted, derived, stated, where))
 
@@ -166,7 +170,7 @@ def measured(
     _conclude(Outcome(Record(label, "measured", by, tuple(given), **detail), refuted))
 
 
-def _premise(label: str, kind: str, how: str, value: Any, key: str = "") -> Any:
+def _premise(label: str, kind: str, how: str, value: Any, **extra: Any) -> Any:
     _check_labels(label)
     fields = {}
     try:
@@ -174,7 +178,7 @@ def _premise(label: str, kind: str, how: str, value: Any, key: str = "") -> Any:
     except TypeError:
         if not callable(value) and not hasattr(value, "dtype"):
             raise
-    _conclude(Outcome(Record(label, kind, how, key=key, **fields), value=value))
+    _conclude(Outcome(Record(label, kind, how, **fields, **extra), value=value))
     return hand_out(label, value)
 
 
@@ -201,6 +205,17 @@ def _check_labels(label: str, given: Sequence[str] = ()) -> None:
             raise ValueError(f"{name}: got {one!r}, needs a label like 'eq-ddpm-posterior-mean'")
     if label in given:
         raise ValueError(f"given: got {label!r} itself, needs the labels it rests on")
+
+
+def _instances(at: Mapping | None) -> dict[str, tuple[int, ...]]:
+    """TeX name -> the values that a check took for it."""
+    found = {}
+    for name, values in (at or {}).items():
+        values = tuple(values) if isinstance(values, Iterable) else (values,)
+        if not values or not all(type(v) is int for v in values):
+            raise ValueError(f"at[{name}]: got {at[name]!r}, needs an int or several, as range(4)")
+        found[str(name)] = values
+    return found
 
 
 def _counterexample(verdict: Verdict) -> str:

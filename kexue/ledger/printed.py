@@ -13,9 +13,10 @@ from typing import Any
 import sympy as sp
 
 from kexue.ledger import tex
+from kexue.ledger.reader import scalar
 from kexue.ledger.record import stored
 from kexue.ledger.tex import Unread
-from kexue.symbolic import equal
+from kexue.symbolic import Gaussian, equal
 
 _DOLLARS = re.compile(r"\$\$(?P<tex>.+?)\$\$(?:[ \t]*\((?P<label>[^)\s]+)\))?", re.S)
 _FENCE = re.compile(
@@ -63,15 +64,19 @@ def read_notebook(path: str | Path) -> list[Match]:
 
 
 def compare_all(printed: Mapping[str, str], records: Mapping[str, Mapping]) -> list[Match]:
-    """Compare printed TeX with records, label by label; symbols are those of the records."""
+    r"""Compare printed TeX with records, label by label; symbols are those of the records.
+
+    A name that no record knows, on the left of a display that states one expression, is from then
+    on a name for that expression: ``\tilde\mu_t(x_t, x_0) = ...`` serves the displays below.
+    """
     parts = {k: [sp.sympify(s) for s in r.get("srepr", ())] for k, r in records.items()}
     table = tex.symbol_table(e for some in parts.values() for e in some)
     keys = {k: _keys(r, table) for k, r in records.items()}
-    premises: dict[sp.Symbol, sp.Expr] = {}
+    premises: dict[sp.Expr, sp.Expr] = {}
     for label, some in keys.items():
         if records[label]["kind"] == "defined":
             premises |= dict(zip(some, parts[label], strict=False))
-    found = []
+    found, names = [], {}
     for label, text in printed.items():
         record = records.get(label)
         if record is None:
@@ -79,61 +84,107 @@ def compare_all(printed: Mapping[str, str], records: Mapping[str, Mapping]) -> l
             continue
         match = Match(label, record["kind"], "none")
         if parts[label]:
+            display = _Display(text, parts[label], keys[label], _cases(record), table, names)
             try:
-                match.status, match.detail = _compare(
-                    text, parts[label], keys[label], table, premises
-                )
+                match.status, match.detail = display.compare(premises)
             except Unread as stop:
                 match.status, match.detail = "unread", str(stop)
+            if match.status == "equal":
+                names = {**display.introduces(), **names}
         found.append(match)
     return found
 
 
-def _keys(record: Mapping, table: Mapping) -> list[Any]:
-    """The symbols that a dictionary defines; names that no expression uses are new symbols."""
+def _keys(record: Mapping, table: dict[str, Any]) -> list[sp.Expr]:
+    """The symbols, or functions p(x), that a dictionary defines; unknown ones become known."""
     found = []
     for name in record.get("names", ()):
         key = tex.spelling(name)
-        if key not in table:
-            table[key] = sp.Symbol(name, positive=True)
-        found.append(table[key])
+        if function := re.fullmatch(r"(.+?)\{\((.+)\)\}", key):  # as SymPy prints p(x)
+            value = table.setdefault(function[1], sp.Function(function[1]))
+            arguments = tex.split(tex.tree(function[2]), ",")
+            found.append(value(*(scalar(argument, table) for argument in arguments)))
+        else:
+            found.append(table.setdefault(key, sp.Symbol(name)))
     return found
 
 
-def _compare(
-    text: str, parts: list, keys: list, table: Mapping, premises: Mapping
-) -> tuple[str, str]:
-    equations = _equations(text)
-    if keys:
-        return _compare_definition(equations, dict(zip(keys, parts, strict=True)), table)
-    read = _read(equations, table)
-    if read is None or len(read) != len(parts):
-        return "unread", f"{len(read or [])} expressions printed, {len(parts)} stated"
-    for chain, part in zip(read, parts, strict=True):
-        *others, last = chain
-        if not equal(last, part):
-            return "differs", f"printed {last}, stated {part}"
-        for other in others:
-            if not equal(other, part) and not equal(other, part, premises):
-                return "differs", f"printed {other}, stated {part}"
-    return "equal", ""
+def _cases(record: Mapping) -> list[dict[str, sp.Integer]]:
+    """What the printed letters stand for in each case that was checked: N = 3, n = 0; and so on."""
+    at = {tex.spelling(name): values for name, values in record.get("at", {}).items()}
+    every = itertools.product(*at.values())
+    return [dict(zip(at, map(sp.Integer, values), strict=True)) for values in every]
 
 
-def _compare_definition(
-    equations: list[list[list]], entries: Mapping, table: Mapping
-) -> tuple[str, str]:
-    """Each printed L = R must hold with the definition and not without; all entries are used."""
-    used: set = set()
-    for sides in equations:
-        left, *rest = [tex.scalar(side, table) for side in sides]
-        for right in rest:
-            if not equal(left, right, entries):
-                return "differs", f"printed {left} = {right}"
-            if equal(left, right):
-                return "differs", f"printed {left} = {right}, which holds by itself"
-        used |= {k for k in entries if left.has(k)}
-    missing = [str(k) for k in entries if k not in used]
-    return ("differs", f"not printed: {', '.join(missing)}") if missing else ("equal", "")
+@dataclasses.dataclass
+class _Display:
+    """A printed equation beside the parts that its record states (under ``keys``, if it defines).
+
+    ``table`` holds the symbols of the records, ``names`` what displays above have introduced.
+    """
+
+    text: str
+    parts: list[sp.Expr]
+    keys: list[sp.Expr]
+    cases: list[dict[str, sp.Integer]]
+    table: Mapping[str, Any]
+    names: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.tables = [{**self.table, **case} for case in self.cases]
+
+    def compare(self, premises: Mapping) -> tuple[str, str]:
+        """Status and detail of the match."""
+        self.equations = _equations(self.text)
+        if self.keys:
+            return self._definition()
+        read = [chain for t in self.tables for chain in _read(self.equations, t, self.names)]
+        if len(read) != len(self.parts):  # a law states mean and variance, or its log density
+            logs = [c for t in self.tables for c in _read(self.equations, t, self.names, True)]
+            read = logs if len(logs) == len(self.parts) else read
+        if len(read) != len(self.parts):
+            return "unread", f"{len(read)} expressions printed, {len(self.parts)} stated"
+        for chain, part in zip(read, self.parts, strict=True):
+            *others, last = chain
+            if not equal(last, part):
+                return "differs", f"printed {last}, stated {part}"
+            for other in others:
+                if not equal(other, part) and not equal(other, part, premises):
+                    return "differs", f"printed {other}, stated {part}"
+        return "equal", ""
+
+    def _definition(self) -> tuple[str, str]:
+        """Each printed L = R must hold with the definition and not without; all keys are used."""
+        entries, used = dict(zip(self.keys, self.parts, strict=True)), set()
+        for table, sides in itertools.product(self.tables, self.equations):
+            left, *rest = [scalar(side, {**self.names, **table}) for side in sides]
+            for right in rest:
+                if not equal(left, right, entries):
+                    return "differs", f"printed {left} = {right}"
+                if equal(left, right):
+                    return "differs", f"printed {left} = {right}, which holds by itself"
+            used |= {k for k in entries if left.has(k)}
+        missing = [str(k) for k in entries if k not in used]
+        return ("differs", f"not printed: {', '.join(missing)}") if missing else ("equal", "")
+
+    def introduces(self) -> dict[str, Any]:
+        """The new name on the left, if there is one, and what it is from now on."""
+        if len(self.equations) != 1 or len(self.parts) != 1 or self.keys:
+            return {}
+        left = self.equations[0][0]
+        arguments: list[Any] = []
+        if left[-1:] == [")"] and "(" in left:
+            open_ = left.index("(")
+            if tex.closing(left, open_) != len(left) - 1:
+                return {}
+            arguments = [self.table.get(tex.flat(a)) for a in tex.split(left[open_ + 1 : -1], ",")]
+            left = left[:open_]
+        name = _bare_name(left)
+        symbols = all(isinstance(a, sp.Symbol) for a in arguments)
+        if len(self.equations[0]) < 2 or not name or name[0] in self.table or not symbols:
+            return {}
+        value = self.parts[0] ** sp.Rational(1, name[1])
+        return {name[0]: sp.Lambda(tuple(arguments), value) if arguments else value}
 
 
 def _equations(text: str) -> list[list[list]]:
@@ -169,28 +220,35 @@ def _equations(text: str) -> list[list[list]]:
     return [tex.split(line, _RELATIONS) for line in lines]
 
 
-def _read(equations: list[list[list]], table: Mapping[str, Any]) -> list[list[sp.Expr]] | None:
-    """The expressions a display states: for each, the readable right sides of its chain.
+def _read(
+    equations: list[list[list]],
+    table: Mapping[str, Any],
+    names: Mapping[str, Any],
+    log_density: bool = False,
+) -> list[list[sp.Expr]]:
+    r"""The expressions a display states: for each, the readable right sides of its chain.
 
-    An equation for a symbol that no record knows, such as ``\\tilde\\mu = ...`` beside a law
+    An equation for a symbol that no record knows, such as ``\tilde\mu = ...`` beside a law
     that uses it, is an abbreviation of this display: it is put into the others.
     """
-    table, short = dict(table), {}
+    local, short = {**names, **table}, {}
     for sides in equations:
         name = _bare_name(sides[0])
         if name and name[0] not in table and len(sides) > 1 and not _law(sides, table):
             symbol = sp.Symbol(name[0], positive=True)
-            table[name[0]] = symbol
+            local[name[0]] = symbol
             short[symbol] = (sides, name[1])
     values = {}
     for symbol, (sides, power) in short.items():
-        values[symbol] = tex.scalar(sides[-1], table) ** sp.Rational(1, power)
+        values[symbol] = scalar(sides[-1], local) ** sp.Rational(1, power)
     read, used = [], set()
     for sides in equations:
-        law = _law(sides, table)
+        law = _law(sides, local)
         chain = []
-        for group in [law] if law else [[side] for side in (sides[1:] or sides)]:
-            chain.append([tex.scalar(side, table) for side in group])
+        for group in [law[1:]] if law else [[side] for side in (sides[1:] or sides)]:
+            chain.append([scalar(side, local) for side in group])
+        if law and law[0] and log_density:
+            chain = [[Gaussian(*chain[0]).log(scalar(law[0], local))]]
         free = set().union(*(e.free_symbols for group in chain for e in group))
         mine = next((s for s, (other, _) in short.items() if other is sides), None)
         used |= free & set(short)
@@ -218,7 +276,7 @@ def _bare_name(side: Sequence) -> tuple[str, int] | None:
 
 
 def _law(sides: list[list], table: Mapping[str, Any]) -> list[list] | None:
-    r"""[mean, variance] if the last side is ``\mathcal N(y; m, V I)``, else None."""
+    r"""[y, mean, variance] if the last side is ``\mathcal N(y; m, V I)``, y or []; else None."""
     right = sides[-1]
     head = 2 if right[:1] in ([r"\mathcal"], [r"\mathscr"]) else 1
     if tex.flat(right[:head]) not in (r"\mathcal N", "N") or right[head : head + 1] != ["("]:
@@ -239,7 +297,7 @@ def _law(sides: list[list], table: Mapping[str, Any]) -> list[list] | None:
             variance = variance[:-2] or ["1"]
         elif variance[-1:] == ["I"]:
             variance = variance[:-1] or ["1"]
-    return [mean, variance]
+    return [inside[0] if len(inside) == 2 else [], mean, variance]
 
 
 def _first_argument(side: list) -> str | None:

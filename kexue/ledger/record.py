@@ -6,6 +6,7 @@ import dataclasses
 import html
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class Record:
     how in words; ``given`` lists the labels it rests on; ``stated`` is the stated expression in
     TeX as the machine sees it and ``srepr`` the same, exact, one string a part; ``names`` are the
     TeX names of the parts that have one (the left-hand sides of a dictionary). ``tolerance`` holds
-    at ``points`` points; with ``monte_carlo`` it is at most five error bars. Nothing in a record
+    at ``points`` points; with ``monte_carlo`` it is at most five error bars. ``at`` says for which
+    values of a printed letter it was checked, ``{"N": (3,)}``, if not for all. Nothing in a record
     depends on the machine or the hour: running the notebook again gives the same one.
     """
 
@@ -40,6 +42,7 @@ class Record:
     points: int | None = None
     monte_carlo: bool = False
     key: str = ""
+    at: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     def line(self) -> str:
         """The quiet line: label, kind, how."""
@@ -47,7 +50,8 @@ class Record:
 
     def _words(self) -> str:
         join = " " if self.kind in ("proved", "measured") else ": "
-        return join + self.how if self.how else ""
+        at = ", at " + instances(self.at) if self.at else ""
+        return (join + self.how if self.how else "") + at
 
     def data(self) -> dict[str, Any]:
         """The fields that say something, ready for JSON."""
@@ -64,6 +68,15 @@ class Record:
             f"<code>{html.escape(self.label)}</code> · <b>{self.kind}</b>"
             f"{html.escape(self._words())}</div>"
         )
+
+
+def instances(at: Mapping[str, Sequence[int]]) -> str:
+    """The values at which something was checked, in words.
+
+    >>> instances({"N": (3,), "n": (0, 1, 2, 3)})
+    'N = 3 and n = 0, 1, 2, 3'
+    """
+    return " and ".join(f"{name} = {', '.join(map(str, values))}" for name, values in at.items())
 
 
 def expressions(value: Any) -> dict[str, Any]:

@@ -96,9 +96,9 @@ def mutants(e: sp.Expr, table: Iterable[sp.Symbol] = ()) -> Iterator[tuple[str, 
     r"""Yield (what was changed, the changed expression), each changed expression once.
 
     A term with the other sign, dropped or doubled; a factor dropped; a power one more, one less
-    or inverted; a function in place of its like (exp, log, sqrt of the argument); the whole
-    negated, doubled, halved; two symbols swapped; an index shifted by one, per occurrence, read
-    off the TeX names (``\beta_t`` for ``\beta_{t-1}``); an integer one more.
+    or inverted; an exponent negated, a conjugate dropped; the whole negated, doubled, halved; two
+    symbols swapped; an index shifted by one, per occurrence, read off the TeX names (``\beta_t``
+    for ``\beta_{t-1}``, ``a_2`` for ``a_1`` if both are in ``table``); an integer one more.
 
     >>> x, y = sp.symbols("x y")
     >>> [str(m) for _, m in mutants(x * y**2)][:3]
@@ -130,6 +130,10 @@ def _mutants(e: sp.Expr, table: Mapping[str, sp.Symbol]) -> Iterator[tuple[str, 
                 yield f"{node} to the power {power}", _put(e, path, node.base**power)
         elif node.is_Symbol:
             yield f"{node} squared", _put(e, path, node**2)
+        elif isinstance(node, sp.conjugate):
+            yield f"{node} without the conjugate", _put(e, path, node.args[0])
+        elif isinstance(node, sp.exp):
+            yield f"exponent of {node} negated", _put(e, path, 1 / node)
     yield "the whole negated", -e
     yield "the whole doubled", 2 * e
     yield "the whole halved", e / 2
@@ -146,23 +150,28 @@ def _mutants(e: sp.Expr, table: Mapping[str, sp.Symbol]) -> Iterator[tuple[str, 
 
 
 def neighbors(s: sp.Symbol, table: Mapping[str, sp.Symbol] | None = None) -> list[sp.Symbol]:
-    r"""Return the symbols whose TeX name has the time index one off.
+    r"""Return the symbols whose TeX name has the index one off.
 
-    ``table`` maps spellings to the chapter's symbols: its own neighbor is the one wanted.
+    ``table`` maps spellings to the chapter's symbols: its own neighbor is the one wanted, and only
+    it knows whether there is a number before or after ``a_1``.
 
     >>> neighbors(sp.Symbol(r"\bar{\beta}_t")), neighbors(sp.Symbol("x_{t-1}"))
     ([\bar\beta_{t-1}], [x_t])
     >>> neighbors(sp.Symbol("x"))
     []
     """
-    name = spelling(s.name)
+    name, table = spelling(s.name), table or {}
+    if found := re.search(r"_(?:(\d)|\{(-?\d+)\})$", name):
+        base, number = name[: found.start()], int(found[1] or found[2])
+        names = (spelling(f"{base}_{{{k}}}") for k in (number - 1, number + 1))
+        return [table[n] for n in names if n in table]
     found = re.search(r"_(?:\{([a-z])-1\}|([a-z]))(?![a-z])", name)
     if not found:
         return []
     before, now = found.groups()
     shifted = name[: found.start()] + (f"_{before}" if before else f"_{{{now}-1}}")
     shifted += name[found.end() :]
-    return [(table or {}).get(shifted) or sp.Symbol(shifted, **s.assumptions0)]
+    return [table.get(shifted) or sp.Symbol(shifted, **s.assumptions0)]
 
 
 def _sites(e: sp.Expr, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], sp.Basic]]:

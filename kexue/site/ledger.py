@@ -132,6 +132,9 @@ def evidence(record: dict[str, Any]) -> list[nodes.paragraph]:
         for label in record["given"]:
             parts += [reference(label), ", "]
         found.append(line(*parts[:-1], "."))
+    if record.get("at"):
+        cases = (f"{k} = {', '.join(map(str, v))}" for k, v in record["at"].items())
+        found.append(line(f"Checked at {' and '.join(cases)}, not in general."))
     if "tolerance" in record:
         points = "1 point" if record["points"] == 1 else f"{record['points']} points"
         bars = ", no more than five error bars," if record.get("monte_carlo") else ""

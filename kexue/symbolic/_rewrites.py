@@ -36,6 +36,7 @@ def logs_and_roots(d: sp.Expr) -> sp.Expr:
         lambda e: e.is_Pow and e.exp.is_Rational and not e.exp.is_Integer,
         lambda e: sp.expand_power_base(fraction(e.base) ** e.exp),
     )
+    d = d.replace(sp.atanh, lambda u: (sp.log(1 + u) - sp.log(1 - u)) / 2)
     d = d.replace(sp.log, lambda u: sp.log(fraction(u)))
     return numerator(sp.expand_log(d, deep=True))
 
@@ -45,6 +46,22 @@ def exponentials(d: sp.Expr) -> sp.Expr:
     d = sp.powsimp(sp.expand(d.rewrite(sp.exp), complex=False))
     d = d.replace(sp.exp, lambda u: sp.exp(sp.expand(sp.together(u))))
     return numerator(sp.powsimp(sp.expand(d)))
+
+
+def conjugates(d: sp.Expr) -> sp.Expr:
+    """Even powers of absolute values, real and imaginary parts through the conjugate.
+
+    SymPy splits Re e^{ix} into a cosine at once, so that all waves are made exponentials again.
+    """
+    if not d.has(sp.Abs, sp.re, sp.im):
+        return d
+    d = d.replace(sp.re, lambda z: (z + sp.conjugate(z)) / 2)
+    d = d.replace(sp.im, lambda z: (z - sp.conjugate(z)) / (2 * sp.I))
+    d = d.replace(
+        lambda e: e.is_Pow and isinstance(e.base, sp.Abs) and e.exp.is_even,
+        lambda e: (e.base.args[0] * sp.conjugate(e.base.args[0])) ** (e.exp / 2),
+    )
+    return numerator(d.rewrite([sp.sin, sp.cos], sp.exp))
 
 
 def powers(d: sp.Expr) -> sp.Expr:
@@ -82,6 +99,7 @@ def algebraic_constant(d: sp.Expr) -> sp.Expr:
 
 METHODS: tuple[tuple[str, Callable[[sp.Expr], sp.Expr]], ...] = (
     ("expansion over a common denominator", numerator),
+    ("complex conjugates", conjugates),
     ("logarithms and roots of factored arguments", logs_and_roots),
     ("simplify", sp.simplify),
     ("exponentials", exponentials),
