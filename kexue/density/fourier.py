@@ -107,10 +107,10 @@ class FourierDensity(Distribution):
 
     @property
     def roughness(self) -> Tensor:
-        r"""Integral of p'(x)^2 over [-1, 1], pi^2 / 2 sum_{n>=1} n^2 |c_n / c_0|^2 (eq-fourier-
+        r"""Integral of p'(x)^2 over [-1, 1], pi^2 sum_{n>=1} n^2 |c_n / c_0|^2 (eq-fourier-
         roughness), in the batch shape of ``a``; the map to the line plays no part."""
         n = torch.arange(self.terms + 1, device=self.a.device)
-        return math.pi**2 / 2 * (n * self.coefficients.abs()).square().sum(-1)
+        return math.pi**2 * (n * self.coefficients.abs()).square().sum(-1)
 
     # Density -------------------------------------------------------------------------------
 
