@@ -58,8 +58,11 @@ def move(page, figure, control, start, where) -> None:
         control.press("Space")
     elif kind == "select-one":
         first = control.evaluate("c => c.selectedIndex")
+        ends = []
         for key in ("End", "Home"):
             control.press(key)
+            ends.append(shown(figure))
+        assert ends[0] != ends[1], where
         control.select_option(index=0 if first else 1)
         assert shown(figure) != start, where
         control.select_option(index=first)

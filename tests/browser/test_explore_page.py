@@ -24,6 +24,7 @@ from kexue.explore import interact
 
 pytestmark = pytest.mark.browser
 X = np.linspace(0, 1, 60)
+LONG = "height of the hill at its left end"
 READY = "() => document.querySelectorAll('figure[data-kx=ready]').length === 5"
 
 
@@ -68,7 +69,10 @@ def built(tmp_path_factory):
                 f=(1.0, 3.0, 0.25), shape=shapes, grow=False, frames=5, play="f", units={"f": "Hz"}
             ),
         ),
-        (blended, dict(a=(0.0, 1.0), b=(0.0, 1.0), frames=3, interpolate=True)),
+        (
+            blended,
+            dict(a=(0.0, 1.0), b=(0.0, 1.0), frames=3, interpolate=True, labels={"a": LONG}),
+        ),
         (pixels, dict(k=(0, 4))),
         (pictures, dict(k=(0, 3))),
         (words, dict(n=(1, 3), alt="A power of ten")),
@@ -270,6 +274,8 @@ def test_controls_speak_and_fit_a_thumb(opened):
         assert box["height"] >= 44 and box["width"] >= 44
         name = control.evaluate("c => c.getAttribute('aria-label') || c.labels[0].innerText.trim()")
         assert name
+    for slider in page.locator("input[type=range]").all():
+        assert slider.bounding_box()["width"] > 100  # however long its label
     slider = page.locator("input[name=f]")
     assert slider.get_attribute("aria-valuetext") == "2.00\u00a0Hz"
     assert slider.evaluate("s => s.dataset.lmSuppressShortcuts") == "true"
