@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test $(STAGES) mutate-core notebooks set-repository bench clean
+.PHONY: help book serve test $(STAGES) mutate-core notebooks set-repository colab bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ notebooks: $(STAMP) ## run the notebooks whose code changed and store their outp
 
 set-repository: $(STAMP) ## name the repository everywhere: make set-repository URL=https://github.com/you/kexue
 	$(BIN)/python tools/set_repository.py "$(URL)"
+
+colab: $(STAMP) ## run an explorer under the widget versions that Colab has (downloads them)
+	$(BIN)/python tools/test_colab_widgets.py
 
 bench: $(STAMP) ## time the hot paths against their peers
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
