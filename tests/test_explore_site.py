@@ -114,7 +114,7 @@ def built(tmp_path_factory):
     def build(builder):
         folder, said = out / builder, io.StringIO()
         with patch_docutils(), docutils_namespace():
-            arguments = (source, None, folder, out / "trees", builder, options)
+            arguments = (source, None, folder, out / f"{builder}-trees", builder, options)
             Sphinx(*arguments, status=None, warning=said).build()
         assert said.getvalue() == ""
         return folder
@@ -163,6 +163,11 @@ def test_every_explorer_keeps_its_script_data_and_its_hint(figures):
         assert json.loads(data)["controls"]
         assert figure.count("On the page these can be moved:") == 1
         assert figure.count('class="kx-stage"') == figure.count('class="kx-controls"') == 1
+
+
+def test_captions_can_be_translated(built):
+    said = (built("gettext") / "index.pot").read_text(encoding="utf-8")
+    assert f'msgid "{CAPTION}"' in said and 'msgid "A power."' in said
 
 
 @pytest.mark.parametrize(

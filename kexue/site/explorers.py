@@ -52,6 +52,7 @@ class AsFigures(SphinxTransform):
                 self.document.note_explicit_target(figure, figure)
             if stored["caption"] and not any(isinstance(n, nodes.caption) for n in figure):
                 figure.insert(1, caption(stored["caption"]))
+                figure[1].source, figure[1].line = raw.source, raw.line  # for translators
             if not isinstance(figure[-1], nodes.legend):
                 figure += nodes.legend()
             figure[-1] += nodes.paragraph("", unescape(stored["hint"]), classes=["kx-hint"])

@@ -94,7 +94,7 @@ def move(page, figure, control, start, where) -> None:
 def test_print_shows_each_explorer_once_at_its_defaults(site, visit):
     """Whatever was moved: the still picture, its caption, what can be moved, and no controls."""
     for path in explorers(site):
-        page = visit(path).page
+        page = visit(path, scheme="dark").page
         figures = ready(page)
         alts = [figure.locator("svg.kx-picture").get_attribute("aria-label") for figure in figures]
         for figure in figures:
@@ -111,6 +111,7 @@ def test_print_shows_each_explorer_once_at_its_defaults(site, visit):
             for picture in figure.locator(".kx-stage > img").all():
                 assert picture.evaluate("i => i.complete && i.naturalWidth") > 200
                 assert picture.get_attribute("alt") == alt
+                assert picture.evaluate("i => getComputedStyle(i).filter") == "none"  # not dimmed
         page.close()
 
 
