@@ -54,7 +54,7 @@ mutate: $(STAMP) ## falsify the checked equations and premises: every mutant mus
 	$(BIN)/python tools/mutate.py --sample $(or $(SAMPLE),20)
 
 mutate-core: $(STAMP) ## mutate the arithmetic of schedule, density and diffusion with mutmut (long)
-	$(BIN)/python tools/mutate_core.py --show
+	$(BIN)/python tools/mutate_core.py
 
 nbval: $(STAMP) ## run every notebook and compare with its stored outputs
 	$(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=300 book

@@ -350,5 +350,22 @@ def test_the_score_of_a_room_is_read_from_mutmuts_files(tmp_path, capsys):
         "kexue.schedule.x_f__mutmut_3": (False, "return a + 2 * a  ->  return None * a"),
     }
     with pytest.raises(SystemExit):
-        mutate_core.main(["ledger"])
+        mutate_core.main(["ledger.tex"])
     assert "needs one of schedule" in capsys.readouterr().err
+
+
+def test_equivalent_mutants_have_a_reason_and_a_function_that_exists(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("# words\n\nkexue.a.f\na + 1  ->  a - 1\nbecause\n")
+    assert mutate_core.equivalents(path) == {("kexue.a.f", "a + 1  ->  a - 1"): "because"}
+    path.write_text("kexue.a.f\na + 1  ->  a - 1\n")
+    with pytest.raises(ValueError, match="three an entry"):
+        mutate_core.equivalents(path)
+    for where, change in mutate_core.equivalents():
+        module, _, name = where.rpartition(".")
+        while not (ROOT / f"{module.replace('.', '/')}.py").exists():
+            module = module.rpartition(".")[0]
+        old, arrow, new = change.partition("  ->  ")
+        assert arrow and old != new and mutate_core.compare(old, new)[0]
+        source = (ROOT / f"{module.replace('.', '/')}.py").read_text("utf-8")
+        assert f"def {name}(" in source, where

@@ -1,10 +1,14 @@
 """Mutate the arithmetic of kexue's numerical core and report, room by room, what its tests notice.
 
-``python tools/mutate_core.py`` runs mutmut (a fork for each mutant, only the tests that reach it)
-on copies of the rooms under ``_build/mutate-core``; the working tree is not touched. mutmut is
-installed there, too, so that it need not be among the requirements of the book. Interrupted, it
-goes on where it was if nothing changed since; ``--seconds`` stops a room after a time and reports
-what was reached. Lines that only raise or word an error are left alone.
+``python tools/mutate_core.py`` runs mutmut (a fork for each mutant, only the tests that reach it,
+the fastest first) on copies of the rooms under ``_build/mutate-core``; the working tree is not
+touched. mutmut is installed there, too, so that it need not be among the requirements of the book.
+Interrupted, it goes on where it was if nothing changed since; ``--seconds`` stops a room after a
+time and reports what was reached. Lines that only raise or word an error are left alone. ``--all``
+also mutates strings, keywords and the like.
+
+A mutant that survives is printed. If no test could ever tell it from the original, it belongs into
+``mutate_core_equivalent.txt`` with the reason, and is then listed as equivalent.
 """
 
 from __future__ import annotations
@@ -24,7 +28,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "_build" / "mutate-core"
-ROOMS = ("schedule", "density", "diffusion")
+ROOMS = ("schedule", "density", "diffusion")  # or one module of them, as density.mixture
+RUNNER = Path(__file__).resolve().with_name("mutate_core_run.py")
+EQUIVALENT = Path(__file__).resolve().with_name("mutate_core_equivalent.txt")
 TOOL = (
     "mutmut==3.8.1", "libcst==1.9.0", "rich==15.0.0", "setproctitle==1.3.8", "textual==8.2.8",
 )  # fmt: skip
@@ -36,14 +42,16 @@ markers = ["gpu: needs a CUDA device"]
 
 [tool.mutmut]
 source_paths = ["kexue/"]
-only_mutate = ["kexue/{room}/*", "kexue/{room}.py"]
+only_mutate = ["kexue/{room}/{module}.py"]
 also_copy = ["kexue/", "tests/"]
 pytest_add_cli_args_test_selection = {tests}
 do_not_mutate_patterns = ['raise \\w+', '^\\s*f?"', '_check\\.']
 track_dependencies = false
 use_git_change_detection = false
+timeout_multiplier = 3.0
 """
 OPERATORS = {"+", "-", "*", "/", "//", "%", "@", "**", "<", "<=", ">", ">=", "==", "!="}
+OPERATORS |= {"+=", "-=", "*=", "/="}
 FATES = {0: "survived", 1: "killed", 3: "killed", 33: "not reached", None: "not run"}
 
 
@@ -52,23 +60,58 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rooms", nargs="*", default=ROOMS, metavar="room")
     parser.add_argument("--seconds", type=float, help="limit a room")
-    parser.add_argument("--show", action="store_true", help="print the arithmetic that survives")
+    parser.add_argument("--all", action="store_true", help="mutate more than arithmetic")
     options = parser.parse_args(arguments)
-    if unknown := set(options.rooms) - set(ROOMS):
+    if unknown := {room for room in options.rooms if room.partition(".")[0] not in ROOMS}:
         parser.error(f"room: got {', '.join(sorted(unknown))}, needs one of {', '.join(ROOMS)}")
-    tool = install()
-    empty = False
+    tool, excused = install(), equivalents()
+    failed = False
     for room in options.rooms:
-        folder = prepare(room)
-        run(folder, tool, options.seconds)
+        folder = prepare(room, options.all)
+        run(folder, tool, options.seconds, options.all)
         fates, changes = read(folder), differences(folder)
-        empty |= not any(fate in ("killed", "survived") for fate in fates.values())
-        print(summary(f"{room}, arithmetic", {n: f for n, f in fates.items() if changes[n][0]}))
-        print(summary(f"{room}, everything", fates), flush=True)
-        if options.show:
-            for name in (n for n, fate in fates.items() if fate == "survived" and changes[n][0]):
-                print(f"    {name.split('__mutmut')[0]}: {changes[name][1]}", flush=True)
-    return int(empty)
+        for name, fate in fates.items():
+            if fate == "survived" and (function(name), changes[name][1]) in excused:
+                fates[name] = "equivalent"
+        failed |= not any(fate in ("killed", "survived") for fate in fates.values())
+        arithmetic = {n: f for n, f in fates.items() if changes[n][0]}
+        for module in sorted({n.rpartition(".")[0] for n in arithmetic}):
+            part = {n: f for n, f in arithmetic.items() if n.rpartition(".")[0] == module}
+            print(summary(module, part))
+        print(summary(f"{room}, arithmetic", arithmetic))
+        if options.all:
+            print(summary(f"{room}, everything", fates))
+        for name in (n for n, fate in arithmetic.items() if fate in ("survived", "equivalent")):
+            where, change = function(name), changes[name][1]
+            reason = excused.get((where, change))
+            print(f"    {where}: {change}" + (f"\n        equivalent: {reason}" if reason else ""))
+        print(end="", flush=True)
+    return int(failed)
+
+
+def function(mutant: str) -> str:
+    """The dotted name of the function that a mutant is one of.
+
+    >>> function("kexue.density.mixture.xǁGaussianMixtureǁlog_prob__mutmut_3")
+    'kexue.density.mixture.GaussianMixture.log_prob'
+    >>> function("kexue.schedule.base.x_su__mutmut_12")
+    'kexue.schedule.base.su'
+    """
+    module, _, name = mutant.rpartition("__mutmut_")[0].rpartition(".")
+    name = name.removeprefix("x_") if "ǁ" not in name else name.removeprefix("xǁ")
+    return f"{module}.{name.replace('ǁ', '.')}"
+
+
+def equivalents(path: Path = EQUIVALENT) -> dict[tuple[str, str], str]:
+    """(function, change) -> the reason why no test can tell that mutant from the original.
+
+    The file holds three lines an entry: the function, the change as it is printed, the reason.
+    """
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if len(lines) % 3:
+        raise ValueError(f"{path.name}: got {len(lines)} lines, needs three an entry")
+    return {(lines[i], lines[i + 1]): lines[i + 2] for i in range(0, len(lines), 3)}
 
 
 def install() -> Path:
@@ -80,14 +123,15 @@ def install() -> Path:
     return tool
 
 
-def prepare(room: str) -> Path:
+def prepare(room: str, every: bool = False) -> Path:
     """Copy what the room's tests need, unless it is there unchanged; return the folder."""
     folder = WORK / room
+    room, _, module = room.partition(".")
     tests = sorted((ROOT / "tests").glob(f"test_{room}*.py"))
     if not tests:
         raise FileNotFoundError(f"room: no tests/test_{room}*.py to run")
     tests.append(ROOT / "tests" / "conftest.py")
-    state = hashlib.sha256()
+    state = hashlib.sha256(f"{every}{SETTINGS}".encode())
     for path in [*sorted((ROOT / "kexue").rglob("*.py")), *tests]:
         state.update(path.read_bytes())
     stamp = folder / "state.txt"
@@ -100,25 +144,22 @@ def prepare(room: str) -> Path:
     for path in tests:
         shutil.copy(path, folder / "tests")
     names = json.dumps([f"tests/{path.name}" for path in tests[:-1]])
-    text = SETTINGS.replace("{room}", room).replace("{tests}", names)
+    text = SETTINGS.replace("{room}", room).replace("{module}", module or "*")
+    text = text.replace("{tests}", names)
     (folder / "pyproject.toml").write_text(text, encoding="utf-8")
     stamp.write_text(state.hexdigest(), encoding="utf-8")
     return folder
 
 
-def mutmut(folder: Path, tool: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
-    """Run a mutmut command in the folder, one thread, at the lowest priority."""
+def run(folder: Path, tool: Path, seconds: float | None, every: bool) -> None:
+    """Test the mutants that were not tested yet, one at a time, for at most so many seconds."""
     environment = {**os.environ, "PYTHONPATH": str(tool), "OMP_NUM_THREADS": "1"}
-    command = ["nice", "-n", "19", sys.executable, "-m", "mutmut", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, check=False, **options)
-
-
-def run(folder: Path, tool: Path, seconds: float | None) -> None:
-    """Test the mutants that were not tested yet, for at most so many seconds."""
+    command = ["nice", "-n", "19", sys.executable, "-P", str(RUNNER), *["--all"][: int(every)]]
+    options = {"cwd": folder, "env": environment, "check": False, "timeout": seconds}
     with open(folder / "log.txt", "a", encoding="utf-8") as log:
         try:
-            mutmut(
-                folder, tool, "run", "--max-children", "1", timeout=seconds, stdout=log, stderr=log
+            subprocess.run(
+                [*command, "run", "--max-children", "1"], stdout=log, stderr=log, **options
             )
         except subprocess.TimeoutExpired:
             print(f"{folder.name}: stopped after {seconds:g} s; run it again to go on")
@@ -196,7 +237,7 @@ def summary(room: str, fates: dict[str, str]) -> str:
     killed = sum(fate in ("killed", "timed out or crashed") for fate in fates.values())
     total = killed + sum(fate == "survived" for fate in fates.values())
     text = f"{room}: {killed} of {total} mutants killed ({100 * killed / max(total, 1):.0f} %)"
-    for fate in ("timed out or crashed", "not reached", "not run"):
+    for fate in ("equivalent", "timed out or crashed", "not reached", "not run"):
         if count := sum(f == fate for f in fates.values()):
             text += f"; {count} {fate}"
     return text
