@@ -164,6 +164,14 @@ def test_from_alpha_bar_round_trip_and_zero_terminal_snr():
     assert zero.alpha(2) == 0 and zero.sigma(2) == 1 and zero.step(2, 1)[1] == 1
 
 
+def test_cosine_has_a_slope_up_to_pure_noise():
+    """The form that is not used at t must not spoil the gradient: 0 times infinity is NaN."""
+    t = torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=F64, requires_grad=True)
+    (slope,) = torch.autograd.grad(Cosine().log_alpha(t).sum(), t)
+    assert close(slope[:3], -math.pi / 2 * torch.tan(math.pi / 2 * t[:3].detach()))
+    assert slope[3] == -math.inf
+
+
 # Shapes, values, names ---------------------------------------------------------------------
 
 
@@ -198,6 +206,7 @@ def test_add_noise_sample_by_sample(dtype):
 
 def test_schedules_are_values():
     assert su(30) == discrete("su", 30) != su(31) and hash(su(30)) == hash(discrete("su", 30))
+    assert discrete("su") == su() == su(1000)
     assert Linear() == Linear(0.1, 20.0) != Linear(0.1, 10.0)
     assert repr(cosine(7)) == "DiscreteSchedule('cosine', T=7)"
     with pytest.raises(AttributeError):
@@ -214,6 +223,12 @@ def test_schedules_are_values():
 def test_integer_kinds(index):
     assert su().alpha(index) == su().alpha_bar_table[7].sqrt()
     assert su().alpha(torch.tensor([[7, 8]])).shape == (1, 2)
+
+
+def test_one_number_stays_on_the_cpu_and_many_go_along():
+    x = torch.empty(3, 2, device="meta")
+    assert expand_like(torch.tensor(2.0), x).device.type == "cpu"
+    assert expand_like(torch.ones(3), x).device.type == "meta"
 
 
 # Bad input ---------------------------------------------------------------------------------
@@ -238,6 +253,22 @@ def test_steps_go_forward(schedule, data):
     s, t = sorted(data.draw(st.tuples(times(schedule), times(schedule))))
     with pytest.raises(ValueError, match=r"^s: got .* needs s < t"):
         schedule.step(s, t)
+
+
+@pytest.mark.parametrize(
+    "t, s, words",
+    [(3, 5, "s: got 5 for t = 3"), ([2, 9], 4, "s: got 4 for t = 2 to 9"),
+     ([1, 2, 3], [3, 4, 2], "s: got 2 to 4 for t = 1 to 3")],
+)  # fmt: skip
+def test_times_in_the_wrong_order_are_shown(t, s, words):
+    with pytest.raises(ValueError, match=f"^{words}, needs s < t"):
+        su().step(torch.tensor(t), torch.tensor(s))
+
+
+@pytest.mark.parametrize("after_zero", [[-1.0, -1.0], [-1.0, -0.5], [-math.inf, -math.inf], [0.0]])
+def test_a_table_must_fall_at_every_step(after_zero):
+    with pytest.raises(ValueError, match=r"^log_alpha_table: needs .* strict decrease"):
+        DiscreteSchedule(torch.tensor([0.0, *after_zero]))
 
 
 @pytest.mark.parametrize(
