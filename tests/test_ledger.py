@@ -419,6 +419,13 @@ def test_every_label_of_the_book_has_one_record(path):
     assert sorted(labelled(text)) == sorted(records)
 
 
+@pytest.mark.parametrize("path", WITH_RECORDS, ids=lambda p: p.stem)
+def test_every_cited_key_is_in_the_bibliography(path):
+    bibliography = (ROOT / "book" / "references.bib").read_text("utf-8")
+    keys = re.findall(r"^@\w+\{([^,\s]+),", bibliography, re.M)
+    assert {r["key"] for r in stored(path) if "key" in r} <= set(keys)
+
+
 def test_a_law_derived_by_completing_the_square_is_the_stated_one():
     """The whole posterior, mean and variance at once, as a chapter does it."""
     step, before, now = Gaussian(a * y, b**2), Gaussian(A1 * x0, B1**2), Gaussian(A * x0, B**2)

@@ -14,7 +14,9 @@ from kexue.ledger import assumed, cited, defined, listening, measured, proved
 from kexue.site.ledger import records
 
 CONF = """
-extensions = ["myst_nb", "sphinx.ext.mathjax", "kexue.site.ledger"]
+extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinxcontrib.bibtex", "kexue.site.ledger"]
+bibtex_bibfiles = ["refs.bib"]
+bibtex_reference_style = "author_year"
 nb_execution_mode = "off"
 myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence"]
 html_theme = "basic"
@@ -22,6 +24,8 @@ exclude_patterns = ["_build", "jupyter_execute"]
 mathjax_path = "none.js"
 copyright = "none"
 """
+BIB = """@misc{ho2020, author = {Ho, Jonathan}, title = {Denoising}, year = {2020}}
+@misc{su2022, author = {Su, Jianlin}, title = {Building}, year = {2022}}"""
 a, b = sp.symbols(r"\alpha_t \beta_t", positive=True)
 FIRST = [
     "$$p = \\alpha_t^2$$ (eq-one-step)\n\n- in a list\n\n  $$q = \\beta_t$$ (eq-one-other)",
@@ -65,6 +69,10 @@ def book(tmp_path):
     """A book of two chapters and a ledger, and a function that builds it."""
     (tmp_path / "conf.py").write_text(CONF)
     (tmp_path / "index.md").write_text("# Book\n\n```{toctree}\nsub/one\ntwo\nledger\n```\n")
+    (tmp_path / "refs.bib").write_text(BIB)
+    (tmp_path / "refs.md").write_text(
+        "---\norphan: true\n---\n# R\n\n```{bibliography}\n:all:\n```\n"
+    )
     (tmp_path / "ledger.md").write_text("# Ledger\n\n```{ledger-table}\n```\n")
     (tmp_path / "sub").mkdir()
     write(tmp_path / "sub" / "one.ipynb", FIRST, check_all)
@@ -136,6 +144,31 @@ def test_every_numbered_equation_gets_a_mark_that_opens_without_script(book):
     assert tables[0].select_one("tbody a")["href"] == "sub/one.html#equation-eq-one-step"
     assert "Cited: Ho 2020." in tables[1].text
     assert any("none.js" in (s.get("src") or "") for s in ledger.select("script"))
+
+
+def test_a_citation_links_to_its_entry_from_the_mark_and_from_the_ledger(book):
+    write(book / "two.ipynb", ["$$u$$ (eq-two-u)"],
+          lambda: cited("eq-two-u", "the paper, equation 7", key="ho2020"))  # fmt: skip
+    assert build(book)[0] == []
+    entries = {c["id"] for c in page(book, "refs").select(".citation")}
+    assert len(entries) == 2
+    for name in ("two", "ledger"):
+        (link,) = page(book, name).select('a[href^="refs.html#"]')
+        assert link.text == "Ho, 2020" and link["href"].partition("#")[2] in entries
+        assert "Cited: the paper, equation 7 [Ho, 2020]." in " ".join(
+            link.find_parent("p").text.split()
+        )
+    entry = page(book, "refs").find(id=link["href"].partition("#")[2])
+    assert "Denoising" in entry.text
+
+
+def test_a_book_without_bibliography_cannot_cite_a_key(book):
+    (book / "conf.py").write_text(CONF.replace('"sphinxcontrib.bibtex", ', ""))
+    (book / "refs.md").unlink()
+    assert build(book)[0] == []
+    write(book / "two.ipynb", ["$$u$$ (eq-two-u)"], lambda: cited("eq-two-u", "Ho", key="ho2020"))
+    (warning,) = build(book)[0]
+    assert "equation eq-two-u cites ho2020, which is not in the bibliography" in warning
 
 
 def test_building_again_and_changing_a_chapter_keep_the_ledger_right(book):
@@ -212,6 +245,11 @@ def test_other_builders_leave_the_marks_out(book, builder):
             lambda: proved("eq-two-u", a, a, given=["eq-nowhere"]),
             "equation not found: eq-nowhere",
         ),
+        (
+            ["$$u$$ (eq-two-u)"],
+            lambda: cited("eq-two-u", "Ho", key="ho2021"),
+            "equation eq-two-u cites ho2021, which is not in the bibliography",
+        ),
         (["$$u$$ (two-u)"], lambda: None, "a number without a label eq-...: u"),
         (
             ["\\begin{align}\nu &= v \\label{eq-two-inner}\n\\end{align}"],
@@ -219,7 +257,15 @@ def test_other_builders_leave_the_marks_out(book, builder):
             "a number without a label eq-",
         ),
     ],
-    ids=["no record", "no equation", "two records", "unknown premise", "label", "amsmath"],
+    ids=[
+        "no record",
+        "no equation",
+        "two records",
+        "unknown premise",
+        "unknown key",
+        "label",
+        "amsmath",
+    ],
 )
 def test_what_is_not_accounted_for_is_a_warning(book, texts, check, complaint):
     write(book / "two.ipynb", texts, check)

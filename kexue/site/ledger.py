@@ -2,8 +2,8 @@
 
 Executes nothing: the records are read from the notebook's stored outputs, where each check left
 one in a ``data-ledger`` attribute. A numbered equation without a record, a record without an
-equation, and a number on something that is not labeled ``eq-...`` are warnings, which the book's
-build takes for errors.
+equation, a number on something that is not labeled ``eq-...`` and a citation that the bibliography
+(sphinxcontrib-bibtex) does not hold are warnings, which the book's build takes for errors.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import html
 import json
 import re
 from collections import Counter
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,9 @@ def mark_equations(app: Sphinx, doctree: nodes.document) -> None:
         if record is None:
             warn("equation %s has no record: nothing checks it", label, location=node)
             continue
+        if (key := record.get("key")) and key not in bibliography(env):
+            text = "equation %s cites %s, which is not in the bibliography"
+            warn(text, label, record.pop("key"), location=node)
         box, parent = nodes.container(classes=["kx-eq"]), node.parent
         parent[parent.index(node)] = box
         box += [node, mark(record)]
@@ -110,6 +114,13 @@ def mark_equations(app: Sphinx, doctree: nodes.document) -> None:
     for label in by_label:
         warn("record %s has no numbered equation on the page", label, location=page)
     ledger(env)["rows"][page] = rows
+
+
+def bibliography(env: BuildEnvironment) -> Container[str]:
+    """The keys that can be cited; none without sphinxcontrib-bibtex."""
+    if "cite" not in env.domains:
+        return ()
+    return env.get_domain("cite").bibdata.data.entries
 
 
 def mark(record: dict[str, Any]) -> ledger_mark:
@@ -126,7 +137,8 @@ def evidence(record: dict[str, Any]) -> list[nodes.paragraph]:
     """Sentences on how an equation was checked, with links to its premises."""
     kind, how = record["kind"], record.get("how", "")
     words = f"{JOIN[kind]}{how}" if how else " here" if kind == "defined" else ""
-    found = [line(nodes.strong("", kind.capitalize()), words.rstrip(".") + ".")]
+    source = [" ", citation(record["key"])] if "key" in record else []
+    found = [line(nodes.strong("", kind.capitalize()), words.rstrip("."), *source, ".")]
     if record.get("given"):
         parts: list[Any] = ["Given "]
         for label in record["given"]:
@@ -158,6 +170,13 @@ def reference(label: str) -> addnodes.pending_xref:
         reftarget=label,
         refwarn=True,
         refexplicit=False,
+    )
+
+
+def citation(key: str) -> addnodes.pending_xref:
+    """A link to an entry of the bibliography, as the role ``{cite}`` makes it."""
+    return addnodes.pending_xref(
+        "", nodes.inline("", key), refdomain="cite", reftype="p", reftarget=key, refwarn=True
     )
 
 
