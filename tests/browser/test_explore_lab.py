@@ -29,7 +29,7 @@ from kexue.explore import interact
 
 calls = []
 
-@interact(k=(1, 500), double=False, frames=[1, 499], caption="A line.", alt=lambda k: f"Height {k}")
+@interact(k=(1, 500), double=False, frames=[1, 499], caption="To $k$.", alt=lambda k: f"Height {k}")
 def line(k=100, double=False):
     calls.append(k)
     if k == 500:
@@ -139,7 +139,7 @@ def run(page, folder):
 def test_sliders_are_live_with_a_kernel(folder, page):
     figure = run(page, folder)
     assert page.locator("figure.kx-explorer").count() == 2  # the widgets, no stored figures
-    assert figure.locator("figcaption").inner_text() == "A line."
+    assert figure.locator("figcaption").inner_text() == "To k."
     assert page.evaluate(
         "() => { const ids = [...document.querySelectorAll('figure [id]')].map((n) => n.id);"
         " return ids.length > 0 && new Set(ids).size === ids.length }"

@@ -169,7 +169,11 @@ const kexueExplorer = (() => {
     const place = tag("div", { className: "kx-stage" }, figure);
     const stack = tag("div", { className: "kx-drawn" }, place);
     const problem = tag("pre", { className: "kx-error", role: "alert", hidden: true }, place);
-    if (page.caption) tag("figcaption", { innerHTML: page.caption }, figure);
+    if (page.caption) {
+      const said = tag("figcaption", { innerHTML: page.caption }, figure);
+      for (const formula of said.querySelectorAll(".math")) // a notebook does not typeset these
+        formula.textContent = formula.textContent.slice(2, -2);
+    }
     const stage = new Stage(stack);
     let sent = 0, busy = false, again = false, slow = 0;
     const get = addControls(rows, page.controls, true, ask);
