@@ -1,6 +1,7 @@
 """Gaussian mixtures against autograd, quadrature and torch; distances against closed forms."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -224,6 +225,46 @@ def test_one_noise_level_a_sample(law):
             torch.testing.assert_close(together[i], method(x_t[i], alpha[i], sigma[i]))
     torch.testing.assert_close(law.posterior_mean(x_t, alpha, sigma)[2], law.mean)  # no signal
     torch.testing.assert_close(law.posterior_mean(x_t, 0.5, 0.0), x_t / 0.5)  # no noise
+
+
+def test_one_noise_level_a_point_of_a_table():
+    """Levels over two leading axes of the points, for numbers and for vectors."""
+    alpha, sigma = torch.rand(2, 3, 4, dtype=F64)
+    for law in LAWS.values():
+        x_t = torch.randn(3, 4, *law.event_shape, dtype=F64)
+        mean, variance = (
+            f(x_t, alpha, sigma) for f in (law.posterior_mean, law.posterior_variance)
+        )
+        for i in range(3):
+            for j in range(4):
+                one = x_t[i, j], alpha[i, j], sigma[i, j]
+                torch.testing.assert_close(mean[i, j], law.posterior_mean(*one))
+                torch.testing.assert_close(variance[i, j], law.posterior_variance(*one))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_covariances_may_be_singular_and_not_negative(scale):
+    """Rounding is forgiven in proportion to the matrix; a negative variance at any scale is not."""
+    direction = torch.randn(20, 3, 1, generator=torch.Generator().manual_seed(0), dtype=F64)
+    flat = scale * direction @ direction.mT
+    assert (torch.linalg.eigvalsh(flat) < 0).any()  # by rounding
+    law = GaussianMixture(torch.full((20,), 0.05, dtype=F64), torch.zeros(20, 3, dtype=F64), flat)
+    torch.testing.assert_close(law.covariance, flat.mean(0), rtol=1e-12, atol=0)
+    for exact in (torch.diag(tensor(scale, 0.0)), torch.zeros(2, 2, dtype=F64)):
+        law = GaussianMixture(tensor(1.0), torch.zeros(1, 2, dtype=F64), exact[None])
+        assert torch.equal(law.covariance, exact)
+    with pytest.raises(ValueError, match=r"^variances: got an eigenvalue of -"):
+        negative = torch.diag(tensor(scale, -1e-8 * scale))
+        GaussianMixture(tensor(1.0), torch.zeros(1, 2, dtype=F64), negative[None])
+
+
+@pytest.mark.parametrize(
+    "means, needs",
+    [(torch.zeros(2), "(2,)"), (torch.zeros(2, 3), "(2,), (2, 3) or (2, 3, 3)")],
+)
+def test_the_shapes_that_variances_may_have_are_named(means, needs):
+    with pytest.raises(ValueError, match=rf"needs {re.escape(needs)}$"):
+        GaussianMixture([0.5, 0.5], means, torch.ones(5))
 
 
 def test_points_of_data_become_a_softmax():

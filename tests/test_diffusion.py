@@ -293,6 +293,13 @@ def test_ddpm_mean_is_the_posterior_mean_of_the_predicted_data(schedule, data):
     torch.testing.assert_close(ours, same, rtol=0, atol=1e-11 * size)
 
 
+def test_ddim_adds_no_noise_unless_asked():
+    x_t, eps = randn(2, 5)
+    step = ddim_step(x_t, eps, S, 500, 400)
+    assert torch.equal(step, ddim_step(x_t, eps, S, 500, 400, eta=0.0))
+    assert torch.equal(step, ddim_step(x_t, eps, S, 500, 400, noise=randn(5, seed=1)))
+
+
 @schedules
 @settings(max_examples=15)
 @given(data=st.data(), eta=st.floats(0, 1))
@@ -381,6 +388,20 @@ def test_loss_draws_all_times_and_repeats(schedule):
     assert seen[0].min() > 0 and seen[0].max() <= end
     assert seen[0].double().mean().item() == pytest.approx(end / 2, rel=0.03)
     assert seen[0].is_floating_point() == (schedule is not S)
+
+
+@pytest.mark.parametrize("schedule", [su(3), Linear()], ids=repr)
+def test_loss_draws_one_time_a_sample_from_the_first_to_the_last(schedule):
+    seen = []
+
+    def model(x_t, t):
+        seen.append(t)
+        return torch.zeros_like(x_t)
+
+    loss(model, torch.zeros(500, 2, 3), schedule)
+    assert seen[0].shape == (500,)
+    if isinstance(schedule, DiscreteSchedule):
+        assert seen[0].unique().tolist() == [1, 2, 3]
 
 
 def test_loss_never_draws_the_time_of_the_data():

@@ -93,6 +93,16 @@ def test_skipping_points_changes_nothing(variance):
     torch.testing.assert_close(last(given_start), q, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("width", [None, 0.03], ids=["standard normal start", "narrow start"])
+def test_skipping_points_costs_nothing_where_no_tail_is_cut(width):
+    """To rounding: points are skipped as far as the start is known to be smooth, and no further."""
+    x = torch.linspace(-9, 9, 1801, dtype=F64)
+    q = torch.exp(-((x / (width or 1)) ** 2) / 2) / math.sqrt(2 * math.pi) / (width or 1)
+    _, ours = (q for _, q in chain_on_grid(LAW, S, [1000, 600], x, start=q if width else None))
+    every = reverse_kernel_on_grid(LAW, S, 1000, 600, x) @ q * (x[1] - x[0])
+    torch.testing.assert_close(ours, every, rtol=0, atol=1e-13)
+
+
 def test_kernel_columns_are_the_reverse_step():
     kernel = reverse_kernel_on_grid(LAW, S, 500, 400, GRID)
     mass = torch.trapezoid(kernel, GRID, dim=0)
@@ -125,10 +135,11 @@ def test_gaussian_data_have_an_exact_chain():
             assert kl_on_grid(p, q, GRID) < 1e-8, t
 
 
-def test_the_deterministic_last_step_moves_the_mass():
+@pytest.mark.parametrize("variance", ["posterior", "forward"])
+def test_the_deterministic_last_step_moves_the_mass(variance):
     """x_0 = E[x_0 | x_1] moves each x_1 a little: its moments by change of variables."""
     x = torch.linspace(-6, 6, 4801, dtype=F64)
-    states = dict(chain_on_grid(LAW, S, [1000, 700, 400, 200, 0], x))
+    states = dict(chain_on_grid(LAW, S, [1000, 700, 400, 200, 0], x, variance))
     moved = LAW.posterior_mean(x, *S(200))
     for power in (1, 2, 4):
         expected = torch.trapezoid(states[200] * moved**power, x)
