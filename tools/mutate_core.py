@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import tokenize
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,11 +49,11 @@ pytest_add_cli_args_test_selection = {tests}
 do_not_mutate_patterns = ['raise \\w+', '^\\s*f?"', '_check\\.']
 track_dependencies = false
 use_git_change_detection = false
-timeout_multiplier = 3.0
 """
 OPERATORS = {"+", "-", "*", "/", "//", "%", "@", "**", "<", "<=", ">", ">=", "==", "!="}
 OPERATORS |= {"+=", "-=", "*=", "/="}
 FATES = {0: "survived", 1: "killed", 3: "killed", 33: "not reached", None: "not run"}
+UNDECIDED = ("timed out or crashed", "not reached", "not run")  # listed, and no part of the score
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,10 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(summary(f"{room}, arithmetic", arithmetic))
         if options.all:
             print(summary(f"{room}, everything", fates))
-        for name in (n for n, fate in arithmetic.items() if fate in ("survived", "equivalent")):
+        for name in (n for n, fate in arithmetic.items() if fate != "killed"):
             where, change = function(name), changes[name][1]
-            reason = excused.get((where, change))
-            print(f"    {where}: {change}" + (f"\n        equivalent: {reason}" if reason else ""))
+            print(f"    {arithmetic[name]}: {where}: {change}")
+            if fates[name] == "equivalent":
+                print(f"        {excused[where, change]}")
         print(end="", flush=True)
     return int(failed)
 
@@ -234,12 +236,13 @@ def summary(room: str, fates: dict[str, str]) -> str:
     >>> summary("a", {"1": "killed", "2": "survived", "3": "not reached"})
     'a: 1 of 2 mutants killed (50 %); 1 not reached'
     """
-    killed = sum(fate in ("killed", "timed out or crashed") for fate in fates.values())
-    total = killed + sum(fate == "survived" for fate in fates.values())
-    text = f"{room}: {killed} of {total} mutants killed ({100 * killed / max(total, 1):.0f} %)"
-    for fate in ("equivalent", "timed out or crashed", "not reached", "not run"):
-        if count := sum(f == fate for f in fates.values()):
-            text += f"; {count} {fate}"
+    count = Counter(fates.values())
+    total = count["killed"] + count["survived"]
+    share = f"{100 * count['killed'] / max(total, 1):.0f} %"
+    text = f"{room}: {count['killed']} of {total} mutants killed ({share})"
+    for fate in ("equivalent", *UNDECIDED):
+        if count[fate]:
+            text += f"; {count[fate]} {fate}"
     return text
 
 
