@@ -411,6 +411,28 @@ def test_wasserstein_across_a_gap():
     assert w2 == pytest.approx(math.hypot(3, 0.5), rel=1e-5)
 
 
+def test_wasserstein_with_mass_at_the_ends():
+    """Against the quantile functions themselves, on a fine grid of u."""
+    x, u = torch.linspace(0, 1, 6, dtype=F64), (np.arange(400_000) + 0.5) / 400_000
+    edges = np.array([0, 0.1, 0.3, 0.5, 0.7, 0.9, 1])
+    p, q = torch.rand(2, 6, dtype=F64) + 0.2
+    p, q = p / torch.trapezoid(p, x), q / torch.trapezoid(q, x)
+    cdfs = (np.concatenate([[0], np.cumsum(d)]) / d.sum() for d in (p.numpy(), q.numpy()))
+    f, g = (np.interp(u, cdf, edges) for cdf in cdfs)
+    expected = math.sqrt(((f - g) ** 2).mean())
+    assert wasserstein2_on_grid(p, q, x) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_kl_leaves_out_where_p_is_small_beside_its_maximum(scale):
+    """There q = 0 may be an underflow; the units of x do not matter."""
+    p = normal(0, 1) / scale
+    underflow = torch.where(p > 1.01e-12 * p.max(), p, 0.0)
+    assert kl_on_grid(p, underflow, LINE * scale) == 0
+    hole = torch.where(p > 1e-11 * p.max(), p, 0.0)
+    assert kl_on_grid(p, hole, LINE * scale) == math.inf
+
+
 def test_kl_is_zero_infinite_and_asymmetric_where_it_should_be():
     p, q = normal(0, 1), normal(0, 0.5)
     assert kl_on_grid(p, p, LINE) == 0
@@ -479,6 +501,11 @@ def test_frechet_of_commuting_covariances():
     a, b = cloud(m1, torch.diag(s1**2)), cloud(m2, torch.diag(s2**2))
     expected = ((m1 - m2) ** 2 + (s1 - s2) ** 2).sum().item()
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-12)
+
+
+def test_frechet_of_two_points_each():
+    a = tensor(-1.0, 1.0)[:, None]
+    assert frechet_distance(a, 3 * a + 4) == pytest.approx(4**2 + (18**0.5 - 2**0.5) ** 2)
 
 
 def test_frechet_with_fewer_samples_than_dimensions():
