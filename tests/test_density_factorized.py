@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Distribution
 
-from kexue.density import GaussianMixture
-from kexue.density.factorized import FactorizedPrior
+from kexue.density import FactorizedPrior, GaussianMixture
 
 F64 = torch.float64
 
