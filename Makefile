@@ -75,8 +75,10 @@ set-repository: $(STAMP) ## name the repository everywhere: make set-repository 
 colab: $(STAMP) ## run an explorer under the widget versions that Colab has (downloads them)
 	$(BIN)/python tools/test_colab_widgets.py
 
-bench: $(STAMP) ## time the hot paths against their peers
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(STAMP) ## time the hot paths against their peers (which it installs); ONLY=fourier_fit: one script
+	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt --editable '.[bench]'
+	@for script in benchmarks/$(or $(ONLY),[!_]*).py; do \
+	  echo "== $$script"; $(BIN)/python $$script || failed=1; done; exit $${failed:-0}
 
 clean: ## remove what was built; .venv stays
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
