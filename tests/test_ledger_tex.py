@@ -283,6 +283,47 @@ def test_a_display_that_differs_introduces_nothing():
     assert [f.status for f in found] == ["equal", "equal"]
 
 
+def test_an_introduced_sum_is_read_again_for_another_n():
+    """A(x) is introduced at N = 3 and used at N = 1, under another name of its argument."""
+    points = symbols("x_1 x_2", real=True)
+    stated = sum(sp.log(sp.Abs(fourier_sum(a[:2], z, -sp.pi)) ** 2) for z in points)
+    with listening() as heard:
+        defined("eq-a", A, at={"N": 3})
+        proved("eq-l", stated, stated, at={"N": 1})
+    records = {o.record.label: o.record.data() for o in heard}
+    printed = {"eq-a": r"A(x) = \sum_{k=0}^{N} a_k e^{-i\pi kx}"}
+    right = r"\ell = \sum_{j=1}^{2} \log|A(x_j)|^2"
+    for text, status in [
+        (right, "equal"),
+        (right.replace("x_j", "x_1"), "differs"),
+        (right.replace("|A(x_j)|^2", "|A(x_j)|^4"), "differs"),
+        (right.replace("A", "B"), "unread"),
+        (right.replace("A(x_j)", "A"), "unread"),
+    ]:
+        assert compare_all({**printed, "eq-l": text}, records)[1].status == status, text
+    records["eq-l"]["at"] = {"N": [2]}
+    assert compare_all({**printed, "eq-l": right}, records)[1].status == "differs"
+
+
+def test_a_definition_may_declare_arguments_that_nothing_knows():
+    T = symbols("T_0 T_1")
+    value = {T[k]: s * a[k] for k in (0, 1)}
+    at = {"k": range(2)}
+    assert match(r"T_k(\theta) = s\,a_k", value, at).status == "equal"
+    assert match(r"T_k(\theta) = s\,a_0", value, at).status == "differs"
+    assert match(r"T_k = s\,a_k(\theta)", value, at).status == "unread"  # only where it is declared
+    assert match(r"T_k(x) = s\,a_k", value, at).status == "differs"  # T_k times x
+
+
+def test_a_small_change_has_a_name_of_two_letters():
+    change = [sp.Symbol(rf"\delta a_{k}") for k in (0, 1)]
+    text = r"\sum_{k=0}^{1} s\,\delta a_k"
+    assert match(text, s * (change[0] + change[1])).status == "equal"
+    assert match(text, s * (a[0] + a[1]), others=change).status == "differs"
+    delta = symbols(r"\delta")
+    assert match(text, s * delta * (a[0] + a[1])).status == "equal"
+
+
 # -- the comparison and its mutants ------------------------------------------------------------
 
 

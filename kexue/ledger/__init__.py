@@ -16,6 +16,7 @@ reads the records, executes nothing, and marks every numbered equation with what
 ``tex``       TeX as a tree of tokens; the table of symbols by their TeX names
 ``names``     where a name in TeX ends, and which need no table
 ``reader``    one TeX expression as SymPy
+``display``   a printed display as the expressions that it states
 ``printed``   is the printed equation the checked one?
 ============  ==========================================================================
 """

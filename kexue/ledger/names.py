@@ -25,6 +25,7 @@ CONSTANTS = {r"\pi": sp.pi, "i": sp.I, r"\mathrm i": sp.I, r"\infty": sp.oo}
 ACCENTS = {r"\bar", r"\tilde", r"\hat", r"\dot", r"\vec", r"\overline", r"\widetilde", r"\widehat"}
 FONTS = {r"\mathbf", r"\mathcal", r"\mathbb", r"\mathrm", r"\mathsf", r"\boldsymbol", r"\bm"}
 FONTS |= {r"\operatorname", r"\text"}
+SMALL = {r"\delta", r"\Delta"}  # before a letter, and unknown by itself: one name with it
 SIMPLE = re.compile(
     r"(\\[A-Za-z]+ ?)?(\\[A-Za-z]+|[A-Za-z])'*(_(\w|\\[A-Za-z]+|\{[^{}]*\}))?(\^(\W|\{[^{}]*\}))?"
 )  # a letter, with an accent, with scripts
@@ -47,6 +48,8 @@ class Names(Cursor, ABC):
         self.i += 1
         if base and isinstance(base[0], str) and base[0] in ACCENTS | FONTS:
             base.append(self.group())
+        elif base and base[0] in SMALL and base[0] not in self.table and _letter(self.peek()):
+            base.append(self.group()[0])
         name, sub, power = flat(base), "", None
         while isinstance(node := self.peek(), str) and node in ("_", "^", "'"):
             self.i += 1
@@ -109,3 +112,7 @@ class Names(Cursor, ABC):
 
 def _plain(nodes: Node | None) -> bool:
     return isinstance(nodes, list) and all(isinstance(node, str) for node in nodes)
+
+
+def _letter(node: Node | None) -> bool:
+    return isinstance(node, str) and node.isalpha()

@@ -2,28 +2,28 @@ r"""Is the printed equation the checked one? Its TeX is read and compared with t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import sympy as sp
 
 from kexue.ledger import tex
+from kexue.ledger.display import bare_name, call, equations, read
 from kexue.ledger.reader import scalar
 from kexue.ledger.record import stored
 from kexue.ledger.tex import Unread
-from kexue.symbolic import Gaussian, equal
+from kexue.symbolic import equal
 
 _DOLLARS = re.compile(r"\$\$(?P<tex>.+?)\$\$(?:[ \t]*\((?P<label>[^)\s]+)\))?", re.S)
 _FENCE = re.compile(
     r"^(?P<fence>```+|:::+)\{math\}[ \t]*\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.S | re.M
 )
-_RELATIONS = {"=", r"\sim", r"\equiv", ":="}
-_REFUSED = {r"\approx", r"\propto", r"\le", r"\leq", r"\ge", r"\geq", "<", ">", r"\to", r"\neq"}
 
 
 @dataclasses.dataclass
@@ -90,7 +90,7 @@ def compare_all(printed: Mapping[str, str], records: Mapping[str, Mapping]) -> l
             except Unread as stop:
                 match.status, match.detail = "unread", str(stop)
             if match.status == "equal":
-                names = {**display.introduces(), **names}
+                names = {**names, **display.introduces()}
         found.append(match)
     return found
 
@@ -128,23 +128,24 @@ class _Display:
     keys: list[sp.Expr]
     cases: list[dict[str, sp.Integer]]
     table: Mapping[str, Any]
-    names: Mapping[str, Any]
+    names: Mapping[str, Name]
 
     def __post_init__(self) -> None:
         self.tables = [{**self.table, **case} for case in self.cases]
+        self.meanings = [meanings(self.names, table) for table in self.tables]
 
     def compare(self, premises: Mapping) -> tuple[str, str]:
         """Status and detail of the match."""
-        self.equations = _equations(self.text)
+        self.equations = equations(self.text)
         if self.keys:
             return self._definition()
-        read = [chain for t in self.tables for chain in _read(self.equations, t, self.names)]
-        if len(read) != len(self.parts):  # a law states mean and variance, or its log density
-            logs = [c for t in self.tables for c in _read(self.equations, t, self.names, True)]
-            read = logs if len(logs) == len(self.parts) else read
-        if len(read) != len(self.parts):
-            return "unread", f"{len(read)} expressions printed, {len(self.parts)} stated"
-        for chain, part in zip(read, self.parts, strict=True):
+        found = self._read()
+        if len(found) != len(self.parts):  # a law states mean and variance, or its log density
+            logs = self._read(log_density=True)
+            found = logs if len(logs) == len(self.parts) else found
+        if len(found) != len(self.parts):
+            return "unread", f"{len(found)} expressions printed, {len(self.parts)} stated"
+        for chain, part in zip(found, self.parts, strict=True):
             *others, last = chain
             if not equal(last, part):
                 return "differs", f"printed {last}, stated {part}"
@@ -153,11 +154,20 @@ class _Display:
                     return "differs", f"printed {other}, stated {part}"
         return "equal", ""
 
+    def _read(self, log_density: bool = False) -> list[list[sp.Expr]]:
+        cases = zip(self.tables, self.meanings, strict=True)
+        return [c for t, names in cases for c in read(self.equations, t, names, log_density)]
+
     def _definition(self) -> tuple[str, str]:
         """Each printed L = R must hold with the definition and not without; all keys are used."""
         entries, used = dict(zip(self.keys, self.parts, strict=True)), set()
-        for table, sides in itertools.product(self.tables, self.equations):
-            left, *rest = [scalar(side, {**self.names, **table}) for side in sides]
+        cases = list(zip(self.tables, self.meanings, strict=True))
+        for (table, names), (head, *rest) in itertools.product(cases, self.equations):
+            name, arguments = call(head)
+            if arguments and not any(tex.flat(a) in table for a in arguments):
+                head = name  # T_k(a) on the left of what defines T_k: a is declared, not used
+            local = {**names, **table}
+            left, *rest = [scalar(side, local) for side in (head, *rest)]
             for right in rest:
                 if not equal(left, right, entries):
                     return "differs", f"printed {left} = {right}"
@@ -167,142 +177,42 @@ class _Display:
         missing = [str(k) for k in entries if k not in used]
         return ("differs", f"not printed: {', '.join(missing)}") if missing else ("equal", "")
 
-    def introduces(self) -> dict[str, Any]:
-        """The new name on the left, if there is one, and what it is from now on."""
+    def introduces(self) -> dict[str, Name]:
+        """The new name on the left, if there is one, and what it stands for from now on."""
         if len(self.equations) != 1 or len(self.parts) != 1 or self.keys:
             return {}
-        left = self.equations[0][0]
-        arguments: list[Any] = []
-        if left[-1:] == [")"] and "(" in left:
-            open_ = left.index("(")
-            if tex.closing(left, open_) != len(left) - 1:
-                return {}
-            arguments = [self.table.get(tex.flat(a)) for a in tex.split(left[open_ + 1 : -1], ",")]
-            left = left[:open_]
-        name = _bare_name(left)
-        symbols = all(isinstance(a, sp.Symbol) for a in arguments)
-        if len(self.equations[0]) < 2 or not name or name[0] in self.table or not symbols:
+        left, *rest = self.equations[0]
+        name, arguments = call(left)
+        found, symbols = bare_name(name), [tex.flat(a) for a in arguments]
+        known = all(isinstance(self.table.get(a), sp.Symbol) for a in symbols)
+        if not rest or not found or found[0] in {**self.table, **self.names} or not known:
             return {}
-        value = self.parts[0] ** sp.Rational(1, name[1])
-        return {name[0]: sp.Lambda(tuple(arguments), value) if arguments else value}
+        return {found[0]: Name(symbols, rest[-1], found[1])}
 
 
-def _equations(text: str) -> list[list[list]]:
-    """A display as equations, each a chain of sides; continued lines are put together."""
-    nodes, i = [], 0
-    raw = tex.tree(text)
-    while i < len(raw):
-        node = raw[i]
-        if node in (r"\begin", r"\end"):
-            if tex.flat(raw[i + 1]) not in ("aligned", "gathered", "split"):
-                raise Unread(f"environment {tex.flat(raw[i + 1])}")
-            i += 2
-            continue
-        if node in (r"\label", r"\tag"):
-            i += 2
-            continue
-        nodes.append(":=" if raw[i : i + 2] == [":", "="] else node)
-        i += 2 if nodes[-1] == ":=" else 1
-    lines: list[list] = []
-    for line in tex.split(nodes, (r"\\", r"\quad", r"\qquad")):
-        while line and line[-1] in (",", ".", ";"):
-            line = line[:-1]
-        if not line or all(n == r"\text" or isinstance(n, list) for n in line):
-            continue
-        if lines and isinstance(line[0], str) and line[0] in {*_RELATIONS, "+", "-"}:
-            lines[-1] += line
-        else:
-            lines.append(line)
-    for line in lines:
-        wrong = [n for n in line if isinstance(n, str) and n in _REFUSED]
-        if wrong:
-            raise Unread(f"relation {wrong[0]}")
-    return [tex.split(line, _RELATIONS) for line in lines]
+@dataclasses.dataclass(frozen=True)
+class Name:
+    """What a display has introduced: its right side, as TeX, of these arguments.
 
-
-def _read(
-    equations: list[list[list]],
-    table: Mapping[str, Any],
-    names: Mapping[str, Any],
-    log_density: bool = False,
-) -> list[list[sp.Expr]]:
-    r"""The expressions a display states: for each, the readable right sides of its chain.
-
-    An equation for a symbol that no record knows, such as ``\tilde\mu = ...`` beside a law
-    that uses it, is an abbreviation of this display: it is put into the others.
+    As TeX, since a sum up to N may serve another display for another N.
     """
-    local, short = {**names, **table}, {}
-    for sides in equations:
-        name = _bare_name(sides[0])
-        if name and name[0] not in table and len(sides) > 1 and not _law(sides, table):
-            symbol = sp.Symbol(name[0], positive=True)
-            local[name[0]] = symbol
-            short[symbol] = (sides, name[1])
-    values = {}
-    for symbol, (sides, power) in short.items():
-        values[symbol] = scalar(sides[-1], local) ** sp.Rational(1, power)
-    read, used = [], set()
-    for sides in equations:
-        law = _law(sides, local)
-        chain = []
-        for group in [law[1:]] if law else [[side] for side in (sides[1:] or sides)]:
-            chain.append([scalar(side, local) for side in group])
-        if law and law[0] and log_density:
-            chain = [[Gaussian(*chain[0]).log(scalar(law[0], local))]]
-        free = set().union(*(e.free_symbols for group in chain for e in group))
-        mine = next((s for s, (other, _) in short.items() if other is sides), None)
-        used |= free & set(short)
-        read.append((mine, chain))
-    out = []
-    for mine, chain in read:
-        if mine in used:
-            continue
-        for part in zip(*chain, strict=True):
-            out.append([e.subs(values) for e in part])
-    return out
+
+    arguments: list[str]
+    nodes: list[tex.Node]
+    power: int
+
+    def value(self, table: Mapping[str, Any]) -> sp.Expr:
+        """An expression, or a function of the arguments."""
+        value = scalar(self.nodes, table) ** sp.Rational(1, self.power)
+        return (
+            sp.Lambda(tuple(table[a] for a in self.arguments), value) if self.arguments else value
+        )
 
 
-def _bare_name(side: Sequence) -> tuple[str, int] | None:
-    """(spelling, power) if a side is one symbol, possibly to a power: ``\\tilde\\beta_t^2``."""
-    nodes, power = list(side), 1
-    if len(nodes) > 2 and nodes[-2] == "^":
-        digits = tex.flat(nodes[-1])
-        if not digits.isdigit():
-            return None
-        nodes, power = nodes[:-2], int(digits)
-    pattern = r"(\\[A-Za-z]+ ?)?(\\[A-Za-z]+|[A-Za-z])(_(\w|\\[A-Za-z]+|\{[^{}]*\}))?"
-    name = tex.flat(nodes)
-    return (name, power) if re.fullmatch(pattern, name) else None
-
-
-def _law(sides: list[list], table: Mapping[str, Any]) -> list[list] | None:
-    r"""[y, mean, variance] if the last side is ``\mathcal N(y; m, V I)``, y or []; else None."""
-    right = sides[-1]
-    head = 2 if right[:1] in ([r"\mathcal"], [r"\mathscr"]) else 1
-    if tex.flat(right[:head]) not in (r"\mathcal N", "N") or right[head : head + 1] != ["("]:
-        return None
-    if "N" in table or tex.closing(right, head) != len(right) - 1:
-        return None
-    inside = tex.split(right[head + 1 : -1], (";", "|"))
-    parameters = tex.split(inside[-1], (",",))
-    if len(inside) > 2 or len(parameters) != 2:
-        raise Unread("a normal law that is not N(mean, variance) or N(y; mean, variance)")
-    if len(inside) == 2 and len(sides) > 1:
-        claimed = _first_argument(sides[-2])
-        if claimed is not None and claimed != tex.flat(inside[0]):
-            raise Unread(f"a law of {claimed} whose density is taken at {tex.flat(inside[0])}")
-    mean, variance = parameters
-    if "I" not in table:
-        if tex.flat(variance[-2:]) in (r"\mathbf I", r"\boldsymbol I"):
-            variance = variance[:-2] or ["1"]
-        elif variance[-1:] == ["I"]:
-            variance = variance[:-1] or ["1"]
-    return [inside[0] if len(inside) == 2 else [], mean, variance]
-
-
-def _first_argument(side: list) -> str | None:
-    """What p(... | ...) is a law of."""
-    for i, node in enumerate(itertools.islice(side, 3)):
-        if node == "(":
-            return tex.flat(tex.split(side[i + 1 : tex.closing(side, i)], ("|", ",", ";"))[0])
-    return None
+def meanings(names: Mapping[str, Name], table: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of each name with the symbols of ``table``, as far as it can be read."""
+    found: dict[str, Any] = {}
+    for key, name in names.items():
+        with contextlib.suppress(Unread):
+            found[key] = name.value({**found, **table})
+    return found
