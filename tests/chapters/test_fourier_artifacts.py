@@ -240,6 +240,11 @@ def test_who_wins_where(seed):
         assert by_images[30]["fourier"] < by_images[30]["dfp"] < by_images[30]["histogram"]
 
 
+def test_the_deep_prior_can_end_in_a_poor_place(positions):
+    """The first example: the stored fit is the better of two starts, and 0.4 bits above."""
+    assert positions["bits_dfp"][0] > positions["bits_fourier"][0] + 0.4
+
+
 def test_a_batch_is_much_faster_than_one_at_a_time():
     alone = METRICS["one_by_one"]
     assert alone["batch"] * METRICS["codec"]["positions"] < 5  # seconds for all
