@@ -8,7 +8,7 @@ x = tanh((y - loc) / scale) the same density lives on the real line.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -54,7 +54,8 @@ class FourierDensity(Distribution):
         a = _fourier.amplitudes(a)
         real = a.real.dtype
         loc = _check.tensor("loc", loc, dtype=real).to(a.device)
-        scale = _check.positive("scale", torch.as_tensor(scale, dtype=real)).to(a.device)
+        scale = _check.tensor("scale", scale, dtype=real).to(a.device)
+        _check.positive("scale", scale)
         if not isinstance(line, bool):
             raise TypeError(f"line: got {line!r}, needs True or False")
         try:
@@ -116,14 +117,18 @@ class FourierDensity(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         """log density at ``value`` (nats per unit of y); -inf outside an interval's support."""
-        u = self._standard("value", value)
+        return self._in_chunks(self._log_prob, self._points("value", value))
+
+    def _log_prob(self, y: Tensor) -> Tensor:
+        u = (y - self.loc) / self.scale
         if self.line:  # log sech^2 u, without overflow for large |u|
             log_p = _fourier.log_density(self.a, u.tanh()) - 2 * _fourier.log_cosh(u)
             return log_p - self.scale.log()
-        inside = u.abs() <= 1 + 4 * torch.finfo(u.dtype).eps  # the ends, after rounding
-        x = torch.where(inside, u, torch.zeros_like(u))
-        log_p = _fourier.log_density(self.a, x) - self.scale.log()
-        return torch.where(inside, log_p, torch.full_like(log_p, -math.inf))
+        log_p = _fourier.log_density(self.a, u) - self.scale.log()
+        inside = (y >= self.loc - self.scale) & (
+            y <= self.loc + self.scale
+        )  # as ``support`` rounds
+        return torch.where(inside, log_p, -math.inf)
 
     def prob(self, value: Any) -> Tensor:
         """The density itself, 0 outside the support."""
@@ -132,7 +137,10 @@ class FourierDensity(Distribution):
     def cdf(self, value: Any) -> Tensor:
         r"""P(Y <= value) = (x + 1)/2 + Re sum_n (c_n/c_0) (e^{i pi n x} - (-1)^n) / (i pi n)
         (eq-fourier-cdf)."""
-        u = self._standard("value", value)
+        return self._in_chunks(self._cdf, self._points("value", value))
+
+    def _cdf(self, y: Tensor) -> Tensor:
+        u = (y - self.loc) / self.scale
         return _fourier.cdf(self.a, u.tanh() if self.line else u.clamp(-1, 1))
 
     def icdf(self, value: Any) -> Tensor:
@@ -140,13 +148,14 @@ class FourierDensity(Distribution):
 
         Not differentiable (use ``rsample``); 0 and 1 give the ends of the support.
         """
-        u = _check.tensor("value", value, dtype=self.a.real.dtype).to(self.a.device)
+        u = self._points("value", value)
         if (u < 0).any() or (u > 1).any():
             got = f"[{u.min().item():g}, {u.max().item():g}]"
             raise ValueError(f"value: got {got}, needs probabilities in [0, 1]")
-        return self._at_quantile(u)
+        with torch.no_grad():
+            return self._in_chunks(self._quantile, u)
 
-    def _at_quantile(self, u: Tensor) -> Tensor:
+    def _quantile(self, u: Tensor) -> Tensor:
         x = _fourier.quantile(self.a, u)
         if self.line:  # inside (0, 1) no quantile is infinite, though x may round to 1
             last = 1 - torch.finfo(x.dtype).eps / 2
@@ -157,20 +166,23 @@ class FourierDensity(Distribution):
         """log P(low < Y < high) in nats (eq-fourier-bin), also for narrow bins and far tails.
 
         The difference of two values of ``cdf`` loses all digits there; here the width of the bin
-        is a factor. Where the mean density is below 1e-9 of the uniform one its sum would cancel,
+        is a factor. Where the mean density is below 1e-6 of the uniform one its sum would cancel,
         and Gauss-Legendre quadrature of the square takes its place (no sign to cancel).
         """
-        low, high = self._standard("low", low), self._standard("high", high)
+        low, high = self._points("low", low), self._points("high", high)
         if not (low < high).all():
             raise ValueError("low: got a bin with low >= high, needs low < high")
         if self.line:  # tanh b - tanh a = sinh(b - a) / (cosh a cosh b), each by its logarithm
-            log_width = _fourier.log_sinh(high - low)
+            log_width = _fourier.log_sinh((high - low) / self.scale)
+            low, high = ((edge - self.loc) / self.scale for edge in (low, high))
             log_width = log_width - _fourier.log_cosh(low) - _fourier.log_cosh(high)
-            low, high = low.tanh(), high.tanh()
-        else:
-            low, high = low.clamp(-1, 1), high.clamp(-1, 1)
-            log_width = (high - low).log()
-        return log_width + _fourier.log_mean_density(self.a, low, high)
+            return log_width + _fourier.log_mean_density(self.a, low.tanh(), high.tanh())
+        left, right = self.loc - self.scale, self.loc + self.scale
+        low, high = (torch.minimum(torch.maximum(edge, left), right) for edge in (low, high))
+        width = torch.where(low < high, (high - low) / self.scale, 1)  # a bin outside: below
+        low, high = ((edge - self.loc) / self.scale for edge in (low, high))
+        log_p = width.log() + _fourier.log_mean_density(self.a, low, high)
+        return torch.where(low < high, log_p, -math.inf)
 
     # Draws ---------------------------------------------------------------------------------
 
@@ -182,7 +194,8 @@ class FourierDensity(Distribution):
             device = self.a.device if generator is None else generator.device
             shape, double = (*sizes, *self.batch_shape), torch.float64
             u = torch.rand(shape, generator=generator, dtype=double, device=device)
-            return self._at_quantile(u.to(self.a.device).clamp(min=2**-54))  # rand can be 0
+            u = u.to(self.a.device).clamp(min=2**-54)  # rand can be 0
+            return self._in_chunks(self._quantile, u)
 
     def rsample(
         self, sample_shape: Any = (), *, generator: torch.Generator | None = None
@@ -199,8 +212,7 @@ class FourierDensity(Distribution):
     # Expectations --------------------------------------------------------------------------
 
     def entropy(self) -> Tensor:
-        """-E[log p(Y)] in nats, by quadrature (the trapezoid rule of a smooth periodic, or on R
-        exponentially decaying, function)."""
+        """-E[log p(Y)] in nats, by quadrature."""
         y, weight = self._nodes()
         log_p = self.log_prob(y)
         return -(weight * torch.where(weight > 0, log_p, torch.zeros_like(log_p))).sum(0)
@@ -215,7 +227,7 @@ class FourierDensity(Distribution):
     def variance(self) -> Tensor:
         """Var[Y], by the same quadrature."""
         y, weight = self._nodes()
-        return (weight * (y - (weight * y).sum(0)) ** 2).sum(0)
+        return (weight * (y - self.mean) ** 2).sum(0)
 
     # Fitting -------------------------------------------------------------------------------
 
@@ -237,8 +249,8 @@ class FourierDensity(Distribution):
 
         Args:
             x: (..., n) numbers.
-            terms: N, or several, of which the likelihood of every fifth point, held out, chooses
-                (one choice for each density; the shorter ones end in zero amplitudes).
+            terms: N, or several, of which the likelihood of a fifth of the points, held out,
+                chooses (for each density; the shorter ones end in zero amplitudes).
             penalty: gamma >= 0, in units of x = tanh(.) or of the interval scaled to [-1, 1].
             loc, scale: where the density sits. By default the range of the data and a tenth more
                 (interval), or the median and 1.5 interquartile ranges (line), over all of ``x``'s
@@ -252,24 +264,7 @@ class FourierDensity(Distribution):
         >>> FourierDensity.fit(x, terms=4)
         FourierDensity(terms=4, batch_shape=(), line=False)
         """
-        x = _check.tensor("x", x)
-        if x.ndim == 0 or x.shape[-1] < 2:
-            raise ValueError(f"x: got shape {tuple(x.shape)}, needs (..., n) with n >= 2")
-        penalty = _check.real("penalty", penalty, low=0)
-        choices = [terms] if isinstance(terms, int) else list(terms)
-        choices = sorted({_check.integer("terms", n, low=0) for n in choices})
-        if not choices:
-            raise ValueError("terms: got none, needs at least one")
-        loc, scale = fourier_fit.place(x, loc, scale, line)
-        inner = ((x - loc[..., None]) / scale[..., None]).double()
-        inner = inner.tanh() if line else inner
-        if inner.abs().max() > 1:
-            raise ValueError(
-                f"x: got a point {(inner.abs().max() - 1).item():.3g} scales outside the interval, "
-                "needs loc - scale <= x <= loc + scale (or line=True)"
-            )
-        a = fourier_fit.fit_points(inner, choices, penalty)
-        return cls(a.to(torch.complex(x[:0], x[:0]).dtype), loc, scale, line)
+        return cls(*fourier_fit.fit(x, terms, penalty, loc, scale, line), line)
 
     @classmethod
     def fit_counts(
@@ -280,32 +275,28 @@ class FourierDensity(Distribution):
         The bins may be wide (one an integer, say): their exact masses enter the likelihood, so
         nothing is lost but what the counting itself lost. Needs M >= 2 terms + 1.
         """
-        counts = _check.positive("counts", torch.as_tensor(counts).double(), zero=True)
-        terms = _check.integer("terms", terms, low=0)
-        if counts.ndim == 0 or counts.shape[-1] < 2 * terms + 1:
-            raise ValueError(
-                f"counts: got shape {tuple(counts.shape)}, needs (..., M), M >= {2 * terms + 1}"
-            )
-        if (counts.sum(-1) == 0).any():
-            raise ValueError("counts: got a density without data, needs a positive sum")
-        a = fourier_fit.maximize(counts, terms, _check.real("penalty", penalty, low=0))
-        return cls(a, loc, scale)
+        return cls(fourier_fit.fit_counts(counts, terms, penalty), loc, scale)
 
     # Shared pieces -------------------------------------------------------------------------
 
-    def _standard(self, name: str, value: Any) -> Tensor:
-        """(value - loc) / scale, checked."""
-        value = _check.tensor(name, value, dtype=self.scale.dtype).to(self.a.device)
-        return (value - self.loc) / self.scale
+    def _points(self, name: str, value: Any) -> Tensor:
+        """``value``, checked, in the law's dtype and on its device."""
+        return _check.tensor(name, value, dtype=self.scale.dtype).to(self.a.device)
+
+    def _in_chunks(self, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """f(x), some points at a time where that is the same: one law and nothing to record."""
+        record = any(part.requires_grad for part in (x, self.a, self.loc, self.scale))
+        if self.batch_shape or x.is_cuda or (record and torch.is_grad_enabled()):
+            return f(x)
+        return torch.cat([f(part) for part in x.reshape(-1).split(_fourier.CHUNK)]).reshape(x.shape)
 
     def _nodes(self) -> tuple[Tensor, Tensor]:
         """Points (G, *batch) and weights that sum to 1: E[f(Y)] is sum_g weight_g f(y_g)."""
-        fine = 64 * (self.terms + 1)
+        panels, half = 8 * (self.terms + 1), 1.0
         if self.line:  # q decays like exp(-2 |u|): beyond 20 less than 1e-17 is left
-            u = torch.linspace(-20, 20, 10 * fine + 1, dtype=self.scale.dtype)
-        else:
-            u = (2 * torch.arange(fine, dtype=self.scale.dtype) + 1) / fine - 1
-        u = u.to(self.a.device).reshape(-1, *[1] * len(self.batch_shape))
-        y = self.loc + self.scale * u
-        prob = self.prob(y)
-        return y.expand_as(prob), prob / prob.sum(0)
+            panels, half = 10 * panels, 20.0
+        shape = (-1, *[1] * len(self.batch_shape))
+        u, weight = (v.reshape(shape).to(self.scale) for v in _fourier.gauss(panels))
+        y = self.loc + self.scale * half * u
+        weight = weight * self.prob(y)
+        return y.expand_as(weight), weight / weight.sum(0)
