@@ -315,6 +315,14 @@ def test_a_definition_may_declare_arguments_that_nothing_knows():
     assert match(r"T_k(x) = s\,a_k", value, at).status == "differs"  # T_k times x
 
 
+def test_a_normal_law_beside_a_sum_up_to_n():
+    law, at = Gaussian(sum(a), s**2), {"N": N}
+    text = r"p(y) = \mathcal N\Big(y; \sum_{k=0}^{N} a_k, s^2\Big)"
+    assert match(text, law, at).status == "equal"
+    assert match(text.replace("k=0", "k=1"), law, at).status == "differs"
+    assert match(text.replace(r"\mathcal N", "N"), law, at).status == "unread"
+
+
 def test_a_small_change_has_a_name_of_two_letters():
     change = [sp.Symbol(rf"\delta a_{k}") for k in (0, 1)]
     text = r"\sum_{k=0}^{1} s\,\delta a_k"

@@ -119,9 +119,10 @@ def law(sides: list[list], table: Mapping[str, Any]) -> list[list] | None:
     r"""[y, mean, variance] if the last side is ``\mathcal N(y; m, V I)``, y or []; else None."""
     right = sides[-1]
     head = 2 if right[:1] in ([r"\mathcal"], [r"\mathscr"]) else 1
-    if tex.flat(right[:head]) not in (r"\mathcal N", "N") or right[head : head + 1] != ["("]:
+    letter = tex.flat(right[:head])
+    if letter not in (r"\mathcal N", "N") or letter in table or right[head : head + 1] != ["("]:
         return None
-    if "N" in table or tex.closing(right, head) != len(right) - 1:
+    if tex.closing(right, head) != len(right) - 1:
         return None
     inside = tex.split(right[head + 1 : -1], (";", "|"))
     parameters = tex.split(inside[-1], (",",))
