@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kexue.density import FourierDensity
+from kexue.density.fourier_fit import maximize
 
 F64, C128 = torch.float64, torch.complex128
 GRID = torch.linspace(-1, 1, 2001, dtype=F64)
@@ -115,6 +116,20 @@ def test_a_penalty_trades_likelihood_for_smoothness():
     likelihood = [law.log_prob(x).mean().item() for law in laws]
     assert rough == sorted(rough, reverse=True) and rough[0] > 100 * rough[-1]
     assert likelihood == sorted(likelihood, reverse=True)
+
+
+def test_frequencies_count_as_well_as_counts():
+    counts = torch.histc(draw(truth(), 5000), 20, -1, 1)
+    share = FourierDensity.fit_counts(counts / counts.sum(), 4)
+    assert loss(share, counts) <= loss(FourierDensity.fit_counts(counts, 4), counts) + 1e-4
+
+
+def test_more_terms_than_bins_can_show_still_reach_the_histogram():
+    """N > (M - 1) / 2: every mass can be had exactly, here nearly all of it in one bin of ten."""
+    counts = torch.tensor([1, 1, 1, 91, 1, 1, 1, 1, 1, 1], dtype=F64)
+    law = FourierDensity(maximize(counts, 30))
+    h = counts / counts.sum()
+    assert loss(law, counts) == pytest.approx(-(h * (h * 5).log()).sum().item(), abs=1e-3)
 
 
 def test_wide_bins_do_not_blur_the_density():
@@ -274,8 +289,6 @@ def test_any_counts_can_be_fitted(counts, terms, penalty):
 
 
 def test_what_has_not_converged_is_said():
-    from kexue.density.fourier_fit import maximize
-
     counts = torch.histc(bumps(5000), 256, -1, 1)
     with pytest.warns(RuntimeWarning, match="1 of 1 densities could still gain"):
         maximize(counts, 16, max_iter=1)
@@ -286,8 +299,6 @@ def test_what_has_not_converged_is_said():
 
 def test_every_step_gains():
     """However early the iteration is stopped, the loss is no higher than earlier still."""
-    from kexue.density.fourier_fit import maximize
-
     counts = torch.histc(HARD["sparse"], 512, -1, 1)
     losses = []
     for steps in range(1, 8):

@@ -91,18 +91,22 @@ def quantile(a: Tensor, u: Tensor) -> Tensor:
     table = torch.linspace(-1, 1, 64 * a.shape[-1] + 1, dtype=u.dtype, device=u.device)
     values = cdf(a[..., None, :], table)  # (*batch, grid)
     flat = u.reshape(-1, *batch).movedim(0, -1).contiguous()
-    index = torch.searchsorted(values, flat).movedim(-1, 0).reshape(u.shape)
-    low = table[(index - 1).clamp(0, len(table) - 2)]
-    high = table[index.clamp(1, len(table) - 1)]
-    x = (low + high) / 2
+    index = torch.searchsorted(values, flat).clamp(1, len(table) - 1)
+    row = index.reshape(*batch, -1)
+    below, above = (values.gather(-1, at).reshape(index.shape) for at in (row - 1, row))
+    index, below, above = (v.movedim(-1, 0).reshape(u.shape) for v in (index, below, above))
+    low, high = table[index - 1], table[index]
+    x = low + (high - low) * ((u - below) / (above - below).clamp(min=1e-300)).clamp(0, 1)
     for _ in range(60):
         error = cdf(a, x) - u
         low, high = torch.where(error < 0, x, low), torch.where(error > 0, x, high)
         new = x - error / log_density(a, x).exp()
-        new = torch.where((new >= low) & (new <= high), new, (low + high) / 2)
-        done = (error.abs() <= 2**-46) | ((new - x).abs() <= 2**-50)  # the cdf's own rounding
-        x = torch.where(done, x, new)
-        if done.all():
+        newton = (new >= low) & (new <= high)
+        new = torch.where(newton, new, (low + high) / 2)
+        # The cdf's own rounding, or a last step after which only its square is left.
+        done = (error.abs() <= 2**-46) | (newton & ((new - x).abs() <= 2**-27))
+        x = new.where(error != 0, x)
+        if (done | (high - low <= 2**-50)).all():
             break
     return torch.where(u <= 0, -torch.ones_like(x), torch.where(u >= 1, torch.ones_like(x), x))
 

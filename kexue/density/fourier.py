@@ -54,8 +54,7 @@ class FourierDensity(Distribution):
         a = _fourier.amplitudes(a)
         real = a.real.dtype
         loc = _check.tensor("loc", loc, dtype=real).to(a.device)
-        scale = _check.tensor("scale", scale, dtype=real).to(a.device)
-        _check.positive("scale", scale)
+        scale = _check.positive("scale", _check.tensor("scale", scale, dtype=real)).to(a.device)
         if not isinstance(line, bool):
             raise TypeError(f"line: got {line!r}, needs True or False")
         try:
@@ -253,8 +252,7 @@ class FourierDensity(Distribution):
                 chooses (for each density; the shorter ones end in zero amplitudes).
             penalty: gamma >= 0, in units of x = tanh(.) or of the interval scaled to [-1, 1].
             loc, scale: where the density sits. By default the range of the data and a tenth more
-                (interval), or the median and 1.5 interquartile ranges (line), over all of ``x``'s
-                last axis.
+                (interval), or the median and 1.5 interquartile ranges (line).
             line: as in the class.
 
         Raises:
