@@ -271,7 +271,8 @@ class FourierDensity(Distribution):
         """Maximum likelihood of counts (..., M) in M equal bins of [loc - scale, loc + scale].
 
         The bins may be wide (one an integer, say): their exact masses enter the likelihood, so
-        nothing is lost but what the counting itself lost. Needs M >= 2 terms + 1.
+        nothing is lost but what the counting itself lost. With M < 2 terms + 1 several densities
+        may be best; one is found, and a penalty says which.
         """
         return cls(fourier_fit.fit_counts(counts, terms, penalty), loc, scale)
 

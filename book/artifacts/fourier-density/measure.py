@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kexue.density import FourierDensity, fourier_fit
+from kexue.density import FourierDensity
 from kexue.density.factorized import FactorizedPrior
 
 SIZES = (4, 8, 16, 32, 64)
@@ -74,12 +74,8 @@ def histogram(counts: Tensor, pseudo: float = 0.0) -> Tensor:
 
 
 def fourier(counts: Tensor, terms: int, penalty: float = 0.0) -> FourierDensity:
-    """The Fourier density of maximum bin likelihood, one a position, on [-1, 1].
-
-    The mass of a bin is taken as the mean of p over 16 points of it, or as many as N needs.
-    """
-    split = max(16, math.ceil((2 * terms + 1) / counts.shape[-1]))
-    return FourierDensity(fourier_fit.maximize(counts, terms, penalty, split=split))
+    """The Fourier density of maximum bin likelihood, one a position, on [-1, 1]."""
+    return FourierDensity.fit_counts(counts, terms, penalty)
 
 
 def masses(law: FourierDensity, bins: int) -> Tensor:
