@@ -3,7 +3,7 @@
 ``python benchmarks/fourier_fit.py`` fits each of three targets (De la Fuente et al. 2024, K = 10)
 with ``FourierDensity.fit`` and with what a reader would take instead, every choice of terms,
 bandwidth or components included. CPU seconds on one thread, everything in one process, the median
-over the targets; KL(truth || fit) by quadrature, the mean over them. About five minutes of CPU time.
+over the targets; KL(truth || fit) by quadrature, the mean over them. About five CPU minutes.
 """
 
 from __future__ import annotations
