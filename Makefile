@@ -10,7 +10,8 @@ HTML   := _build/html
 STAMP  := $(VENV)/.installed-$(shell cat requirements.txt constraints.txt pyproject.toml | cksum | cut -d' ' -f1)
 PYTEST := $(BIN)/python -m pytest
 SPHINX := $(BIN)/jupyter-book build . -W -n --keep-going
-STAGES := lint unit mutate nbval check-book browser
+# In the order in which they start, two at a time: what takes longest goes first.
+STAGES := lint browser unit nbval mutate check-book
 URL    ?=
 
 export PYTHONHASHSEED := 0
@@ -40,7 +41,7 @@ book: $(STAMP) ## build the book into _build/html
 serve: book ## serve the book on localhost and open it (PORT=8000)
 	@$(BIN)/python tools/serve.py $(HTML) $(PORT)
 
-test: $(STAMP) ## everything that must hold: lint, tests, notebooks, book, browser
+test: $(STAMP) book ## everything that must hold: lint, tests, notebooks, book, browser
 	@$(BIN)/python tools/stages.py $(STAGES)
 
 lint: $(STAMP) ## ruff, notebooks too

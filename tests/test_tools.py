@@ -114,6 +114,7 @@ def test_stages_stop_at_the_first_failure(tmp_path, monkeypatch, capfd):
     make = "one:\n\t@echo '5 passed, 1 skipped in 0.1s'\ntwo:\n\t@exit 3\nthree:\n\t@echo third\n"
     Path(tmp_path / "Makefile").write_text(make, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOBS", "1")
     assert stages.main(["one", "three"]) == 0
     assert "5 passed, 1 skipped in" in capfd.readouterr().out.splitlines()[-1]
     assert stages.main(["one", "two", "three"]) != 0
@@ -121,3 +122,24 @@ def test_stages_stop_at_the_first_failure(tmp_path, monkeypatch, capfd):
     assert "FAILED in two" in out
     assert "stage two failed, 5 passed" in out.splitlines()[-1]
     assert "third" not in out
+
+
+def test_stages_run_two_at_a_time(tmp_path, monkeypatch, capfd):
+    """Each of the first two waits for the other's file: one after the other they would hang."""
+    wait = "for i in $$(seq 100); do test -e {} && exit 0; sleep 0.1; done; exit 1"
+    make = "".join(
+        f"{own}:\n\t@touch {own}.here; {wait.format(other + '.here')}\n"
+        for own, other in [("left", "right"), ("right", "left")]
+    )
+    Path(tmp_path / "Makefile").write_text(make + "late:\n\t@echo '2 passed in 0.1s'\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOBS", "2")
+    assert stages.main(["left", "right", "late"]) == 0
+    assert "2 passed in" in capfd.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "many"])
+def test_stages_refuse_what_is_no_number_of_jobs(asked, monkeypatch):
+    monkeypatch.setenv("JOBS", asked)
+    with pytest.raises(SystemExit, match=r"JOBS: got .*needs a number"):
+        stages.main(["one"])
