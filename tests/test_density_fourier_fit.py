@@ -167,7 +167,7 @@ def test_the_line_takes_points_of_any_size():
 def test_held_out_likelihood_chooses_what_the_data_can_show():
     smooth = FourierDensity.fit(torch.randn(2000, generator=torch.Generator().manual_seed(0)))
     assert smooth.terms <= 8
-    assert FourierDensity.fit(bumps(20_000)).terms in (16, 32)
+    assert FourierDensity.fit(bumps(20_000)).terms in (16, 20, 24, 32)
     # A comb: no gain at all until N reaches its frequency, which must not end the search.
     comb = fit(bumps(20_000, count=40, width=0.005, reach=0.975), (4, 8, 16, 32, 64))
     assert comb.terms == 64
@@ -190,6 +190,30 @@ def test_a_batch_chooses_for_each_density():
         assert (both.a[i, size:] == 0).all()
         torch.testing.assert_close(both.prob(GRID[:, None])[:, i], alone.prob(GRID))
     assert both.terms == 32 and (both.a[0, 9:] == 0).all()
+
+
+def test_the_choice_costs_little_from_sample_to_sample():
+    """Within a fifth of the divergence that the best N of all has; one fifth held out: 1.6."""
+    law, choices, ratio = truth(5, seed=3), (2, 4, 6, 8, 12, 16), 0.0
+    for seed in range(20):
+        x = draw(law, 2000, seed=seed)
+        ratio += kl(law, fit(x, choices)) / min(kl(law, fit(x, n)) for n in choices)
+    assert ratio / 20 < 1.2
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
+def test_few_points_choose_too(n):
+    law = fit(X[:n], (0, 1, 2, 4))
+    assert law.terms <= 4 and law.log_prob(X[:n]).isfinite().all()
+
+
+def test_a_start_may_be_known_for_some_only():
+    counts = torch.stack([torch.histc(bumps(5000, seed=seed), 512, -1, 1) for seed in (1, 2)])
+    cold = maximize(counts, 16)
+    start = torch.stack([torch.zeros(17, dtype=C128), cold[1]])
+    mixed = maximize(counts, 16, start=start)
+    torch.testing.assert_close(mixed[0], cold[0])
+    assert loss(FourierDensity(mixed[1]), counts[1]) <= loss(FourierDensity(cold[1]), counts[1])
 
 
 # Shapes and dtypes -------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def maximize(
         counts: (..., M) >= 0, in equal bins of [-1, 1].
         terms: N. From M < 2 N + 1 on several densities may be best; one of them is found.
         penalty: gamma >= 0.
-        start: amplitudes (..., N + 1) to begin with, if something good is known.
+        start: amplitudes (..., N + 1) to begin with, if something good is known; zeros where not.
 
     A density that has not come to rest within ``max_iter`` steps is reported by a RuntimeWarning.
     """
@@ -48,8 +48,14 @@ def maximize(
     turn = _turn(size, bins, flat.device)
     total = flat.sum(-1, keepdim=True)
     h = flat / total
-    tol = (tol / total[:, 0]).clamp(max=1e-4)  # "counts" may be frequencies, with a sum of 1
-    a = _start(h, terms, penalty) if start is None else unit(start.reshape(-1, size) * turn)
+    tol = tol / total[:, 0].clamp(min=100)  # "counts" may be frequencies, with a sum of 1
+    if start is None:
+        a = _start(h, terms, penalty)
+    else:
+        a = unit(start.reshape(-1, size) * turn)
+        unknown = (start == 0).all(-1).flatten()
+        if unknown.any():
+            a[unknown] = _start(h[unknown], terms, penalty)
     room = max(1, (2**25 if h.is_cuda else 2**19) // max(bins, 4 * size**2))  # memory
     parts = [
         _newton(*part, penalty, max_iter)

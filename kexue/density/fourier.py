@@ -234,7 +234,7 @@ class FourierDensity(Distribution):
     def fit(
         cls,
         x: Any,
-        terms: int | Sequence[int] = (4, 8, 16, 32, 64),
+        terms: int | Sequence[int] = (4, 8, 12, 16, 20, 24, 32, 48, 64),
         penalty: float = 0.0,
         loc: Any = None,
         scale: Any = None,
@@ -248,8 +248,11 @@ class FourierDensity(Distribution):
 
         Args:
             x: (..., n) numbers.
-            terms: N, or several, of which the likelihood of a fifth of the points, held out,
-                chooses (for each density; the shorter ones end in zero amplitudes).
+            terms: N, or several, from which five-fold cross-validation chooses: each fifth of the
+                points is held out from a fit of the others, and the N of the highest likelihood of
+                the points held out is fitted to all. The search rises through N and ends after two
+                in a row that are no better, unless the data show a higher frequency. (For each
+                density; the shorter ones end in zero amplitudes.)
             penalty: gamma >= 0, in units of x = tanh(.) or of the interval scaled to [-1, 1].
             loc, scale: where the density sits. By default the range of the data and a tenth more
                 (interval), or the median and 1.5 interquartile ranges (line).

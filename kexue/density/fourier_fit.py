@@ -48,37 +48,48 @@ def fit_counts(counts: Any, terms: Any, penalty: Any) -> Tensor:
 
 def fit_points(x: Tensor, choices: Sequence[int], penalty: float) -> Tensor:
     """Amplitudes for points x (B, n) in [-1, 1]; with several ``choices`` of N, in rising order,
-    each density takes the one that gives the fifth of its points, held out, the highest likelihood.
+    each density takes the one of the highest likelihood where each fifth of its points is held out
+    from a fit of the others.
 
-    A larger N is not tried where the last one was no better and the data show no frequency above.
+    A larger N is not tried where the last two were no better and the data show no frequency above.
     """
     if len(choices) == 1:
-        return maximize(histogram(x, choices[0]), choices[0], penalty)
-    held = torch.rand(x.shape[-1], generator=torch.Generator().manual_seed(0)) < 0.2
-    held[:2] = torch.tensor([True, False])  # neither part is empty
-    held = held.to(x.device)
-    rest, test = (histogram(x[:, mask], choices[-1]) for mask in (~held, held))
-    loud = torch.fft.rfft(rest).abs().square() > 20 * rest.sum(-1, keepdim=True)
-    reach = (loud * torch.arange(loud.shape[-1], device=x.device)).amax(-1)
-    a = x.new_zeros((len(x), choices[-1] + 1), dtype=torch.complex128)
-    best = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        return maximize(histogram(x, choices[0])[:, 0], choices[0], penalty)
+    parts = [_choose(part, choices, penalty) for part in x.split(2**12)]  # memory
+    a, best = (torch.cat(part) for part in zip(*parts, strict=True))
+    return a[:, : int(best.max()) + 1]
+
+
+def _choose(x: Tensor, choices: Sequence[int], penalty: float) -> tuple[Tensor, Tensor]:
+    """Amplitudes (B, N + 1) for the last N, zero beyond the N chosen; that (B)."""
+    n, device = x.shape[-1], x.device
+    folds = min(5, n)
+    fold = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(device) % folds
+    test = histogram(x, choices[-1], fold, folds)
+    whole = test.sum(1)
+    rest = whole[:, None] - test
+    loud = torch.fft.rfft(whole).abs().square() > 20 * n
+    reach = (loud * torch.arange(loud.shape[-1], device=device)).amax(-1)
+    last = x.new_zeros((len(x), folds, choices[-1] + 1), dtype=torch.complex128)
+    a, best, failures = last[:, 0].clone(), torch.zeros_like(reach), torch.zeros_like(reach)
     least = x.new_full((len(x),), math.inf)
-    going = torch.ones_like(best, dtype=torch.bool)
     for terms, following in zip(choices, [*choices[1:], math.inf], strict=True):
-        here = (going & (reach < following)).nonzero()[:, 0]
+        here = ((failures < 2) & (reach < following)).nonzero()[:, 0]
         if not len(here):
             continue
-        new = maximize(_coarse(rest[here], terms), terms, penalty, tol=0.5)
-        loss = score(new, test[here])
+        counts, start = _coarse(rest[here], terms), last[here, :, : terms + 1]
+        new = maximize(counts, terms, penalty, tol=5, start=start)  # near enough to compare
+        last[here, :, : terms + 1] = new
+        loss = score(new.flatten(0, 1), test[here].flatten(0, 1)).reshape(-1, folds).mean(-1)
         won = loss < least[here]
-        going[here] = won | (reach[here] > terms)
+        failures[here] = torch.where(won | (reach[here] > terms), 0, failures[here] + 1)
         here = here[won]
-        a[here, : terms + 1], best[here], least[here] = new[won], terms, loss[won]
-    for terms in best.unique().tolist():
+        a[here, : terms + 1], best[here], least[here] = new[won, 0], terms, loss[won]
+    for terms in best.unique().tolist():  # below a tenth of a nat steps gain little
         mine = best == terms
-        counts = _coarse(rest[mine] + test[mine], terms)
-        a[mine, : terms + 1] = maximize(counts, terms, penalty, start=a[mine, : terms + 1])
-    return a[:, : int(best.max()) + 1]
+        counts, start = _coarse(whole[mine], terms), a[mine, : terms + 1]
+        a[mine, : terms + 1] = maximize(counts, terms, penalty, tol=0.1, start=start)
+    return a, best
 
 
 def _bins(terms: int) -> int:
@@ -90,13 +101,14 @@ def _coarse(counts: Tensor, terms: int) -> Tensor:
     return counts.unflatten(-1, (_bins(terms), -1)).sum(-1)
 
 
-def histogram(x: Tensor, terms: int) -> Tensor:
-    """Counts (B, M) of x (B, n) in [-1, 1], in bins that hide nothing N terms could show."""
+def histogram(x: Tensor, terms: int, part: Tensor | int = 0, parts: int = 1) -> Tensor:
+    """Counts (B, parts, M) of x (B, n) in [-1, 1], in bins that hide nothing N terms could show,
+    apart for each ``part`` (n) of the points."""
     bins = _bins(terms)
     index = ((x + 1) * (bins / 2)).long().clamp(0, bins - 1)  # x = 1 falls into the last bin
-    if len(x) > 1:
-        index = index + bins * torch.arange(len(x), device=x.device)[:, None]
-    return torch.bincount(index.reshape(-1), minlength=bins * len(x)).reshape(-1, bins).double()
+    row = parts * torch.arange(len(x), device=x.device)[:, None] + part
+    counts = torch.bincount((index + bins * row).reshape(-1), minlength=bins * parts * len(x))
+    return counts.reshape(-1, parts, bins).double()
 
 
 def place(x: Tensor, loc: Any, scale: Any, line: bool) -> tuple[Tensor, Tensor, Tensor]:
