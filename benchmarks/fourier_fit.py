@@ -20,14 +20,13 @@ from torch import Tensor
 from kexue.density import FourierDensity, GaussianMixture, multimodal
 
 TARGETS, N = (0, 1, 2), 20_000
-TERMS = (8, 12, 16, 20, 24, 32, 48)
 BANDWIDTHS = np.geomspace(0.003, 0.05, 12)
 GRID = torch.linspace(-1, 1, 4001, dtype=torch.float64)[1:-1]
 
 
 def fourier(x: Tensor) -> other.LogProb:
     """On [-1, 1], the interval that the tutorial takes for known too."""
-    return FourierDensity.fit(x, terms=TERMS, loc=0.0, scale=1.0).log_prob
+    return FourierDensity.fit(x, loc=0.0, scale=1.0).log_prob
 
 
 def fourier_fixed(x: Tensor) -> other.LogProb:
@@ -37,7 +36,7 @@ def fourier_fixed(x: Tensor) -> other.LogProb:
 
 def fourier_line(x: Tensor) -> other.LogProb:
     """On the real line: location and scale from the data."""
-    return FourierDensity.fit(x, terms=TERMS, line=True).log_prob
+    return FourierDensity.fit(x, line=True).log_prob
 
 
 def spline(x: Tensor) -> other.LogProb:
@@ -133,7 +132,7 @@ def main() -> int:
             kl(laws[0], log_prob),
         )
     )
-    return report("fourier_fit", rows, terms=TERMS, targets=TARGETS)
+    return report("fourier_fit", rows, targets=TARGETS)
 
 
 if __name__ == "__main__":
