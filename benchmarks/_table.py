@@ -15,9 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from threadpoolctl import threadpool_limits
 
+from kexue import runtime
+
 torch.set_num_threads(1)
 threadpool_limits(1)  # NumPy's and scikit-learn's
 RESULTS = Path(__file__).with_name("results")
+ARTIFACTS = RESULTS.parent.parent / "book" / "artifacts"
+BEGIN = time.perf_counter()
 
 
 @dataclass
@@ -57,8 +61,12 @@ def cpu_seconds(fn: Callable[[], Any], repeats: int = 5) -> tuple[Any, list[floa
     return result, times
 
 
-def report(name: str, rows: list[Row], **about: Any) -> int:
-    """Print the table, write results/<name>.json; return how many bars were missed."""
+def report(name: str, rows: list[Row], artifact: str = "", **about: Any) -> int:
+    """Print the table, write results/<name>.json; return how many bars were missed.
+
+    ``artifact``: where a page of the book shows the table, it goes to this folder of
+    book/artifacts too, with a run card.
+    """
     print(f"{'path':35}{'peer':34}{'metric':10}{'theirs':>10}{'ours':>10}{'ratio':>9}{'bar':>8}")
     for row in rows:
         theirs, ratio, bar = (
@@ -71,6 +79,12 @@ def report(name: str, rows: list[Row], **about: Any) -> int:
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"about": about, "rows": table}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")
+    if artifact:
+        shown = ARTIFACTS / artifact / f"{name}.json"
+        shown.parent.mkdir(exist_ok=True)
+        shown.write_text(text + "\n")
+        card = runtime.run_card(seed=0, seconds=time.perf_counter() - BEGIN, files=[shown])
+        card.to_json(shown.with_name("card.json"))
     return sum(not row.met for row in rows)
 
 

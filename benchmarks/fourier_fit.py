@@ -132,7 +132,7 @@ def main() -> int:
             kl(laws[0], log_prob),
         )
     )
-    return report("fourier_fit", rows, targets=TARGETS)
+    return report("fourier_fit", rows, artifact="fourier-peers", targets=TARGETS)
 
 
 if __name__ == "__main__":
