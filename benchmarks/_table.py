@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -76,17 +77,18 @@ def report(name: str, rows: list[Row], artifact: str = "", **about: Any) -> int:
         print(f"{ratio:>9}{bar:>8}", "" if row.met else " MISSED")
     about |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
     table = [asdict(row) | {"ratio": row.ratio, "met": row.met} for row in rows]
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"about": about, "rows": table}, indent=1)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
+    text = json.dumps({"about": about, "rows": table}, indent=1) + "\n"
     if artifact:
-        shown = ARTIFACTS / artifact / f"{name}.json"
-        shown.parent.mkdir(exist_ok=True)
-        shown.write_text(text + "\n")
-        seconds = time.perf_counter() - BEGIN
-        how = dict(seed=0, preset="full", precision="float64")
-        card = runtime.run_card(seconds=seconds, files=[shown], **how)
-        card.to_json(shown.with_name("card.json"))
+        with tempfile.TemporaryDirectory() as folder:  # the card is made before the tree changes
+            shown = Path(folder) / f"{name}.json"
+            shown.write_text(text)
+            how = dict(seed=0, preset="full", precision="float64", files=[shown])
+            card = runtime.run_card(seconds=time.perf_counter() - BEGIN, **how)
+        (ARTIFACTS / artifact).mkdir(exist_ok=True)
+        (ARTIFACTS / artifact / f"{name}.json").write_text(text)
+        card.to_json(ARTIFACTS / artifact / "card.json")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(text)
     return sum(not row.met for row in rows)
 
 

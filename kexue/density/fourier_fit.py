@@ -51,7 +51,8 @@ def fit_points(x: Tensor, choices: Sequence[int], penalty: float) -> Tensor:
     each density takes the one of the highest likelihood where each fifth of its points is held out
     from a fit of the others.
 
-    A larger N is not tried where the last two were no better and the data show no frequency above.
+    A larger N is not tried where the last two were no better, or the last one was clearly worse,
+    and the data show no frequency above.
     """
     if len(choices) == 1:
         return maximize(histogram(x, choices[0])[:, 0], choices[0], penalty)
@@ -82,7 +83,9 @@ def _choose(x: Tensor, choices: Sequence[int], penalty: float) -> tuple[Tensor, 
         last[here, :, : terms + 1] = new
         loss = score(new.flatten(0, 1), test[here].flatten(0, 1)).reshape(-1, folds).mean(-1)
         won = loss < least[here]
-        failures[here] = torch.where(won | (reach[here] > terms), 0, failures[here] + 1)
+        # Each further wave is expected to cost 1/n; half of that for each is a clear failure.
+        clear = (loss - least[here]) * n > (terms - best[here]) / 2
+        failures[here] = torch.where(won | (reach[here] > terms), 0, failures[here] + 1 + clear)
         here = here[won]
         a[here, : terms + 1], best[here], least[here] = new[won, 0], terms, loss[won]
     for terms in best.unique().tolist():  # below a tenth of a nat steps gain little
