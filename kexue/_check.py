@@ -92,6 +92,22 @@ def same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None
         )
 
 
+def location_scale(
+    name: str, batch: torch.Size, like: Tensor, loc: Any, scale: Any
+) -> tuple[Tensor, Tensor, torch.Size]:
+    """Return ``loc`` and ``scale`` > 0 in the dtype and on the device of ``like``, and the shape to
+    which they and ``batch``, the batch shape of the argument ``name``, broadcast."""
+    loc = tensor("loc", loc, dtype=like.dtype).to(like.device)
+    scale = positive("scale", tensor("scale", scale, dtype=like.dtype)).to(like.device)
+    try:
+        return loc, scale, torch.broadcast_shapes(batch, loc.shape, scale.shape)
+    except RuntimeError as error:
+        shapes = f"{tuple(batch)}, {tuple(loc.shape)} and {tuple(scale.shape)}"
+        raise ValueError(
+            f"{name}, loc, scale: got batch shapes {shapes}, needs shapes that broadcast"
+        ) from error
+
+
 def uniform_grid(name: str, value: Any) -> Tensor:
     """Return ``value`` as equally spaced increasing float64 points, shape (N,) with N >= 3."""
     value = tensor(name, value, dtype=torch.float64)

@@ -1,7 +1,10 @@
 """What every test can rely on: no window system, the same random numbers, nothing left behind."""
 
+import html
+import json
 import os
 import random
+import re
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
 os.environ.setdefault("KEXUE_QUIET", "1")
@@ -37,3 +40,25 @@ def nothing_left_behind():
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     assert dtype == torch.float32, f"the test left torch's default dtype at {dtype}"
+
+
+@pytest.fixture(scope="module")
+def cells(request) -> list[dict]:
+    """Cells of the stored notebook that a chapter's tests name NOTEBOOK."""
+    return json.loads(request.module.NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+
+
+@pytest.fixture(scope="module")
+def records(cells) -> dict[str, dict]:
+    """Every ledger record that the notebook stores, by label."""
+    outputs = [o for c in cells for o in c.get("outputs", []) if "data" in o]
+    text = "".join("".join(o["data"].get("text/html", "")) for o in outputs)
+    found = [json.loads(html.unescape(r)) for r in re.findall(r'data-ledger="([^"]*)"', text)]
+    return {record["label"]: record for record in found}
+
+
+@pytest.fixture(scope="module")
+def labels(cells) -> list[str]:
+    """The labels of its numbered equations, in order."""
+    text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    return re.findall(r"^\$\$ \((eq-[\w-]+)\)", text, re.MULTILINE)

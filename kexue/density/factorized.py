@@ -64,15 +64,7 @@ class FactorizedPrior(Distribution):
                 f"theta: got shape {tuple(theta.shape)}, needs (..., {self.count(filters)}) for "
                 f"filters {filters}"
             )
-        loc = _check.tensor("loc", loc, dtype=theta.dtype).to(theta.device)
-        scale = _check.positive("scale", torch.as_tensor(scale, dtype=theta.dtype)).to(loc)
-        try:
-            batch = torch.broadcast_shapes(theta.shape[:-1], loc.shape, scale.shape)
-        except RuntimeError as error:
-            shapes = f"{tuple(theta.shape[:-1])}, {tuple(loc.shape)} and {tuple(scale.shape)}"
-            raise ValueError(
-                f"theta, loc, scale: got batch shapes {shapes}, needs shapes that broadcast"
-            ) from error
+        loc, scale, batch = _check.location_scale("theta", theta.shape[:-1], theta, loc, scale)
         self.theta, self.filters, self.loc, self.scale = theta, filters, loc, scale
         super().__init__(batch, torch.Size(), validate_args=False)
 

@@ -52,18 +52,9 @@ class FourierDensity(Distribution):
 
     def __init__(self, a: Any, loc: Any = 0.0, scale: Any = 1.0, line: bool = False) -> None:
         a = _fourier.amplitudes(a)
-        real = a.real.dtype
-        loc = _check.tensor("loc", loc, dtype=real).to(a.device)
-        scale = _check.positive("scale", _check.tensor("scale", scale, dtype=real)).to(a.device)
+        loc, scale, batch = _check.location_scale("a", a.shape[:-1], a.real, loc, scale)
         if not isinstance(line, bool):
             raise TypeError(f"line: got {line!r}, needs True or False")
-        try:
-            batch = torch.broadcast_shapes(a.shape[:-1], loc.shape, scale.shape)
-        except RuntimeError as error:
-            shapes = f"{tuple(a.shape[:-1])}, {tuple(loc.shape)} and {tuple(scale.shape)}"
-            raise ValueError(
-                f"a, loc, scale: got batch shapes {shapes}, needs shapes that broadcast"
-            ) from error
         self.a, self.loc, self.scale, self.line = a, loc, scale, line
         super().__init__(batch, torch.Size(), validate_args=False)
 
@@ -251,8 +242,8 @@ class FourierDensity(Distribution):
             terms: N, or several, from which five-fold cross-validation chooses: each fifth of the
                 points is held out from a fit of the others, and the N of the highest likelihood of
                 the points held out is fitted to all. The search rises through N and ends after two
-                in a row that are no better, unless the data show a higher frequency. (For each
-                density; the shorter ones end in zero amplitudes.)
+                in a row that are no better, or one clearly worse, unless the data show a higher
+                frequency. (For each density; the shorter ones end in zero amplitudes.)
             penalty: gamma >= 0, in units of x = tanh(.) or of the interval scaled to [-1, 1].
             loc, scale: where the density sits. By default the range of the data and a tenth more
                 (interval), or the median and 1.5 interquartile ranges (line).
