@@ -67,8 +67,8 @@ check-book: $(STAMP) ## build from nothing, every warning an error, into _build/
 browser: $(STAMP) book ## open every page in a headless Chromium, network cut
 	$(PYTEST) -rs tests/browser
 
-notebooks: $(STAMP) ## run the notebooks whose code changed and store their outputs (ALL=1: every one)
-	$(BIN)/python tools/notebooks.py $(if $(ALL),--all)
+notebooks: $(STAMP) ## run the notebooks whose code changed, store outputs (ALL=1: every one; MEASURE=1: times too)
+	$(BIN)/python tools/notebooks.py $(if $(ALL),--all) $(if $(MEASURE),--measure)
 
 set-repository: $(STAMP) ## name the repository everywhere: make set-repository URL=https://github.com/you/kexue
 	$(BIN)/python tools/set_repository.py "$(URL)"

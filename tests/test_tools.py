@@ -84,6 +84,38 @@ def test_running_twice_changes_nothing(tmp_path, capsys):
     assert nbs.main(["--check", str(path)]) == 0
 
 
+def test_what_a_run_took_is_stored_and_stays_until_something_changes(tmp_path):
+    """CPU seconds are those of the kernel, children included; the memory is its own."""
+    path = tmp_path / "a.ipynb"
+    burn = "import time\nend = time.process_time() + 1.5\nwhile time.process_time() < end: pass"
+    child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}], check=True)"
+    hold = "held = bytes(range(1, 201)) * 1_000_000"
+    cells = [nbformat.v4.new_code_cell(code) for code in (child, hold)]
+    head = nbformat.v4.new_markdown_cell("| | |\n|---|---|\n| Runs in | ? |\n| Next | row |")
+    nbformat.write(nbformat.v4.new_notebook(cells=[head, *cells]), path)
+    assert nbs.main([str(path)]) == 0
+    nb = nbformat.read(path, 4)
+    run = nb.metadata.kexue.run
+    assert len(nb.cells) == 3 and nb.cells[2].outputs == []
+    assert run.cpu_seconds >= 1.5 and run.seconds >= 1.5  # the kernel alone: under 1.2
+    assert 200 < run.peak_memory_mb < 400
+    assert run.device.startswith("CPU (") and run.device.endswith("1 thread")
+    assert (run.preset, run.torch) == ("quick", None)
+    rows = nb.cells[0].source.split("\n")
+    assert f"{run.cpu_seconds:.0f} s of CPU time" in rows[2] and rows[3] == "| Next | row |"
+
+    first = path.read_text(encoding="utf-8")
+    path.write_text(first.replace(str(run.cpu_seconds), "77.7"), encoding="utf-8")
+    assert nbs.main(["--check", str(path)]) == 1  # the line on the page is not the record's
+    assert nbs.main([str(path)]) == 0
+    second = path.read_text(encoding="utf-8")
+    assert "| Runs in | 78 s of CPU time" in second
+    assert nbs.main(["--all", str(path)]) == 0  # outputs unchanged: so is the record
+    assert path.read_text(encoding="utf-8") == second
+    assert nbs.main(["--measure", str(path)]) == 0
+    assert nbformat.read(path, 4).metadata.kexue.run.cpu_seconds != 77.7
+
+
 def test_serve(tmp_path):
     (tmp_path / "index.html").write_text("a book", encoding="utf-8")
     with serve.server(str(tmp_path), 0) as httpd:

@@ -2,18 +2,23 @@
 
 ``python tools/notebooks.py`` runs those whose code changed since their outputs were stored;
 ``--all`` runs every one, ``--check`` runs nothing and fails if any would change. Running it twice
-changes nothing: no times, no random ids and no widget state are stored.
+changes nothing: no random ids and no widget state are stored. What the execution took (CPU seconds,
+memory, date, versions) goes into ``metadata.kexue.run``, from which a chapter's run line and the
+status page are written; where nothing else changed the stored record stays (``--measure``: it is
+taken anew).
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import sys
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
@@ -47,6 +52,30 @@ except ImportError:  # on Colab, say: install the book's package, once
 
 plot.setup()
 rng = runtime.seed_everything(0)"""
+
+# Run last, in the notebook's kernel. VmHWM, because what getrusage calls the peak of a process may
+# be that of the one that started it.
+TAKEN = """\
+import json, os, platform, sys
+used = os.times()
+try:
+    with open("/proc/self/status") as status:
+        peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+except OSError:
+    import resource
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+torch = sys.modules.get("torch")
+threads = torch.get_num_threads() if torch else int(os.environ["OMP_NUM_THREADS"])
+print(json.dumps({
+    "cpu_seconds": round(used.user + used.system + used.children_user + used.children_system, 1),
+    "device": f"CPU ({platform.machine()}), {threads} thread" + "s" * (threads != 1),
+    "peak_memory_mb": round(peak / 1e6, 1),
+    "preset": os.environ["KEXUE_PRESET"],
+    "python": platform.python_version(),
+    "torch": torch and torch.__version__,
+}))
+"""
 
 
 def repository() -> str:
@@ -144,7 +173,7 @@ def slim_svg(svg: str) -> str:
 
 
 def execute(nb: NotebookNode, folder: Path) -> NotebookNode:
-    """Run every cell in a fresh kernel whose working directory is ``folder``.
+    """Run every cell in a fresh kernel whose working directory is ``folder``; record what it took.
 
     Raises ``nbclient.exceptions.CellExecutionError`` at the first cell that fails.
     """
@@ -158,8 +187,22 @@ def execute(nb: NotebookNode, folder: Path) -> NotebookNode:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     )
+    nb.cells.append(nbformat.v4.new_code_cell(TAKEN))
+    start = time.monotonic()
     client.execute(env=environment)
-    nb.metadata["kexue"] = {"code": code_hash(nb)}
+    seconds = round(time.monotonic() - start, 1)
+    printed = "".join(o.text for o in nb.cells.pop().outputs if o.get("name") == "stdout")
+    date = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    run = {**json.loads(printed), "seconds": seconds, "date": date}
+    nb.metadata["kexue"] = {"code": code_hash(nb), "run": run}
+    return nb
+
+
+def state_run(nb: NotebookNode, path: Path) -> NotebookNode:
+    """Write the run line of a chapter from its records, in place, and return the notebook."""
+    from kexue.site import status
+
+    status.state_run(nb, path.stem, ROOT / "book" / "artifacts")
     return nb
 
 
@@ -168,17 +211,27 @@ def text_of(nb: NotebookNode) -> str:
     return nbformat.writes(nb).rstrip("\n") + "\n"
 
 
+def settled(nb: NotebookNode, path: Path, stored: dict, before: str) -> NotebookNode:
+    """Return the notebook with its stored record, if that leaves it as it was ``before``."""
+    again = nbformat.from_dict(nb)
+    again.metadata["kexue"] = {**nb.metadata["kexue"], "run": stored}
+    again = state_run(again, path)
+    return again if text_of(again) == before else nb
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Bring notebooks up to date; return 1 if ``--check`` finds one that is not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("paths", nargs="*", type=Path, help="notebooks (default: all of the book)")
     parser.add_argument("--all", action="store_true", help="run them even if unchanged")
     parser.add_argument("--check", action="store_true", help="change nothing, fail if one would")
+    parser.add_argument("--measure", action="store_true", help="run them all, take the times anew")
     options = parser.parse_args(arguments)
     wrong = 0
     for path in options.paths or notebooks():
         before = path.read_text(encoding="utf-8")
         nb = normalize(nbformat.v4.reads(before))  # unlike nbformat.reads, changes no ids
+        nb = state_run(nb, path)
         stale = is_stale(nb)
         if options.check:
             state = "code changed: run it" if stale else "not in normal form"
@@ -187,12 +240,16 @@ def main(arguments: list[str] | None = None) -> int:
                 wrong += 1
             continue
         start = time.monotonic()
-        if stale or options.all:
-            nb = normalize(execute(nb, path.parent))
+        run = stale or options.all or options.measure
+        if run:
+            stored = nb.metadata.get("kexue", {}).get("run")
+            nb = state_run(normalize(execute(nb, path.parent)), path)
+            if stored and not options.measure:
+                nb = settled(nb, path, stored, before)
         after = text_of(nb)
         if after != before:
             path.write_text(after, encoding="utf-8")
-        done = f"ran in {time.monotonic() - start:.0f} s" if stale or options.all else "not run"
+        done = f"ran in {time.monotonic() - start:.0f} s" if run else "not run"
         print(f"{path}: {done}, {'changed' if after != before else 'unchanged'}", flush=True)
     return 1 if wrong else 0
 

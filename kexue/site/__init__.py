@@ -7,6 +7,7 @@ so another book can use it as it stands.
 ``assets``      local MathJax, house style sheet, no request to another host
 ``figures``     alt text on every picture, vector figures that follow the theme
 ``ledger``      a mark beside every numbered equation, and the page of them all
+``status``      what it takes to run each notebook, from stored records
 ``explorers``   stored explorers as numbered figures, and the script that moves them
 ``paper``       for LaTeX: a still picture of every explorer, vector figures as PDF
 ``typography``  a formula and the punctuation after it stay on one line
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register every part of the extension with Sphinx."""
-    from kexue.site import assets, explorers, figures, ledger, paper, typography
+    from kexue.site import assets, explorers, figures, ledger, paper, status, typography
 
-    for part in (assets, figures, ledger, explorers, paper, typography):
+    for part in (assets, figures, ledger, status, explorers, paper, typography):
         part.setup(app)
     return {
         "version": kexue.__version__,

@@ -1,0 +1,228 @@
+"""What it takes to run each notebook: the run line of a chapter and the page of them all.
+
+Executes nothing and measures nothing. CPU figures come from ``metadata.kexue.run`` of a notebook,
+where ``make notebooks`` stored them when it ran it; the others from the run cards of the artifacts
+that the notebook reads. A notebook without a record says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
+
+from kexue.site.ledger import line, link_to, order
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+USES = re.compile(r"\bartifact\(\s*[\"']([\w.-]+)[\"']")
+RUN_ROW = "| Runs in |"  # the row of a chapter's head table that is written from the records
+
+
+class status_table(nodes.General, nodes.Element):
+    """Stands where the tables of all notebooks and of all stored results will be."""
+
+
+class StatusTable(SphinxDirective):
+    """``{status-table}``: what it takes to run each notebook, and what made each stored result."""
+
+    def run(self) -> list[nodes.Node]:
+        """Note which page holds the tables and leave a place for them."""
+        pages(self.env).add(self.env.docname)
+        return [status_table()]
+
+
+def pages(env: BuildEnvironment) -> set[str]:
+    """The pages that hold the tables."""
+    if not hasattr(env, "kexue_status"):
+        env.kexue_status = set()
+    return env.kexue_status
+
+
+def run_of(notebook: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a notebook's last execution took, or None if that was not stored."""
+    return notebook["metadata"].get("kexue", {}).get("run")
+
+
+def artifacts_of(notebook: Mapping[str, Any], slug: str, shelf: Path) -> list[str]:
+    """The artifacts of a chapter, by name: its own first, then the others that its code reads."""
+    code = "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code")
+    names = dict.fromkeys([slug, *USES.findall(code)])
+    return [name for name in names if (shelf / name / "card.json").is_file()]
+
+
+def cards(shelf: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The run cards of these artifacts."""
+    return [json.loads((shelf / n / "card.json").read_text(encoding="utf-8")) for n in names]
+
+
+def size(megabytes: float | None) -> str:
+    """Memory in words.
+
+    >>> size(483.1), size(15226.0), size(None)
+    ('0.48 GB', '15.2 GB', 'memory not measured')
+    """
+    if megabytes is None:
+        return "memory not measured"
+    return f"{megabytes / 1000:.{1 if megabytes >= 999.5 else 2}f} GB"
+
+
+def versions(record: Mapping[str, Any]) -> str:
+    """Python, torch and CUDA of a record or card.
+
+    >>> versions({"python": "3.12.3", "torch": "2.11.0+cu130", "cuda": "13.0"})
+    'torch 2.11.0, CUDA 13.0, Python 3.12.3'
+    """
+    torch = [f"torch {record['torch'].partition('+')[0]}"] if record.get("torch") else []
+    cuda = [f"CUDA {record['cuda']}"] if record.get("cuda") else []
+    return ", ".join([*torch, *cuda, f"Python {record['python']}"])
+
+
+def device(record: Mapping[str, Any]) -> str:
+    """The device of a record or card, as one says it."""
+    name = record["device"].replace("thread(s)", "thread").replace("CPU (", "a CPU (", 1)
+    return name if name.startswith("a CPU") else f"one {name}"
+
+
+def run_line(run: Mapping[str, Any] | None, made: Iterable[Mapping[str, Any]]) -> str:
+    """One line: what the notebook took on a CPU, and what its stored results took.
+
+    Parameters
+    ----------
+    run : the notebook's record (:func:`run_of`).
+    made : run cards of the artifacts that it shows.
+
+    >>> run = {"cpu_seconds": 71.6, "peak_memory_mb": 913.0, "preset": "quick", "python": "3.11.7",
+    ...        "device": "CPU (x86_64), 1 thread", "torch": "2.13.0+cpu", "date": "2026-11-22"}
+    >>> run_line(run, [])
+    '72 s of CPU time, 0.91 GB with the quick preset (torch 2.13.0, Python 3.11.7, 2026-11-22)'
+    """
+    parts = ["not measured yet"]
+    if run:
+        parts = [
+            f"{run['cpu_seconds']:.0f} s of CPU time, {size(run['peak_memory_mb'])} with the "
+            f"{run['preset']} preset ({versions(run)}, {run['date'][:10]})"
+        ]
+    parts += [
+        f"results stored from {device(c)}: {c['seconds']:,.0f} s, {size(c['peak_memory_mb'])} "
+        f"({versions(c)}, {c['date'][:10]})"
+        for c in made
+    ]
+    return "; ".join(parts)
+
+
+def state_run(notebook: Mapping[str, Any], slug: str, shelf: Path) -> None:
+    """Write the run line into the head table of a chapter, in place, where it has such a row."""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "markdown" or RUN_ROW not in cell["source"]:
+            continue
+        said = run_line(run_of(notebook), cards(shelf, artifacts_of(notebook, slug, shelf)))
+        rows = cell["source"].split("\n")
+        cell["source"] = "\n".join(
+            f"{RUN_ROW} {said} |" if row.startswith(RUN_ROW) else row for row in rows
+        )
+
+
+class FillStatus(SphinxPostTransform):
+    """Put the tables in their place, in the order of the book."""
+
+    default_priority = 5  # before references are resolved, at 10
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace each placeholder of the page."""
+        for node in list(self.document.findall(status_table)):
+            shelf = Path(self.env.srcdir) / self.env.config.kexue_artifacts
+            node.replace_self(tables(self.env, self.env.docname, shelf))
+
+
+def tables(env: BuildEnvironment, here: str, shelf: Path) -> list[nodes.Node]:
+    """A row a notebook; then a row a run card."""
+    rows = []
+    for page in order(env):
+        path = Path(env.doc2path(page))
+        if path.suffix == ".ipynb":
+            notebook = json.loads(path.read_text(encoding="utf-8"))
+            names = artifacts_of(notebook, path.stem, shelf)
+            rows.append([line(link_to(page, env, here)), *cells_of(run_of(notebook), names)])
+    head = ["Notebook", "CPU time", "Wall time", "Peak memory", "Run with", "Stored results"]
+    found: list[nodes.Node] = [table("Notebooks, on a CPU", head, (26, 9, 9, 11, 27, 18), rows)]
+    rows = []
+    for path in sorted(shelf.glob("*/*card.json"), key=lambda p: (p.parent.name, p.name)):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        name = path.parent.name if path.name == "card.json" else f"{path.parent.name}, {path.stem}"
+        rows.append(
+            [
+                line(nodes.literal("", name)),
+                line(card["device"].replace("thread(s)", "thread")),
+                line(f"{card['seconds']:,.0f} s"),
+                line(size(card["peak_memory_mb"])),
+                line(f"{card['precision']}, {card['preset']}, seed {card['seed']}"),
+                line(f"{card['date'][:10]}, {versions(card)}"),
+            ]
+        )
+    head = ["Artifact", "Device", "Wall time", "Peak memory", "Run", "Made with"]
+    found.append(table("Stored results", head, (20, 20, 9, 11, 17, 23), rows))
+    return found
+
+
+def cells_of(run: Mapping[str, Any] | None, names: list[str]) -> list[nodes.paragraph]:
+    """What the record of a notebook says, in the order of the columns."""
+    results = line(*join([nodes.literal("", name) for name in names])) if names else line("none")
+    if not run:
+        return [line("not measured"), line("–"), line("–"), line("–"), results]
+    return [
+        line(f"{run['cpu_seconds']:.0f} s"),
+        line(f"{run['seconds']:.0f} s"),
+        line(size(run["peak_memory_mb"])),
+        line(f"{run['date'][:10]}, {versions(run)}, {run['device'].removeprefix('CPU ')}"),
+        results,
+    ]
+
+
+def join(parts: list[nodes.Node]) -> list[Any]:
+    """The parts with commas between them."""
+    return [piece for part in parts for piece in (", ", part)][1:]
+
+
+def table(title: str, head: list[str], widths: Iterable[int], rows: list[list[nodes.Node]]) -> Any:
+    """A table with a title."""
+    anchor = "status-" + re.sub(r"\W+", "-", title.lower())
+    made = nodes.table("", nodes.title("", title), classes=["kx-status"], ids=[anchor])
+    made["classes"].append("colwidths-given")
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=width) for width in widths]
+    group += nodes.thead("", nodes.row("", *(nodes.entry("", line(text)) for text in head)))
+    group += nodes.tbody(
+        "", *(nodes.row("", *(nodes.entry("", cell) for cell in row)) for row in rows)
+    )
+    made += group
+    return made
+
+
+def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """The page depends on every notebook and every card: write it again with each build."""
+    pages(env).intersection_update(env.found_docs)
+    return sorted(pages(env))
+
+
+def merge(app: Sphinx, env: BuildEnvironment, read: set[str], other: BuildEnvironment) -> None:
+    """Take over what a parallel reader found."""
+    pages(env).update(pages(other) & set(read))
+
+
+def setup(app: Sphinx) -> None:
+    """Register the ``{status-table}`` directive."""
+    app.add_config_value("kexue_artifacts", "book/artifacts", "env")
+    app.add_node(status_table)
+    app.add_directive("status-table", StatusTable)
+    app.connect("env-merge-info", merge)
+    app.connect("env-updated", outdated)
+    app.add_post_transform(FillStatus)
