@@ -183,7 +183,11 @@ def test_a_middle_side_may_rest_on_a_definition():
         (r"\operatorname{csch}(x)", "unknown symbol"),
         (r"\log x/2", "brackets"),
         (r"p^2(x)", "function p"),
-        (r"p + 1", "function p"),
+        (r"\partial p", "without the variable"),
+        (r"\partial_z p", "unknown variable z"),
+        (r"\partial_3 p", "unknown variable 3"),
+        (r"\frac{\partial^2 p}{\partial x}", "a derivative"),
+        (r"\frac{\partial p}{\partial x + 1}", "a derivative"),
         (r"x^2^2", "scripts"),
         (r"a_0 > 0", "relation"),
         (r"x + \cdot y", r"unexpected|unknown symbol \\cdot"),
@@ -194,6 +198,49 @@ def test_a_middle_side_may_rest_on_a_definition():
 def test_what_is_not_understood_is_refused(text, why):
     found = match(text, a[0], {"N": N}, (p(x),))
     assert found.status == "unread" and re.search(why, found.detail), found
+
+
+q = sp.Function("q")
+D2 = sp.Derivative
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        (r"\frac{\partial q}{\partial t}", D2(q(x, t), t)),
+        (r"\frac{dq}{dt}", D2(q(x, t), t)),
+        (r"\frac{d}{dx}\,q", D2(q(x, t), x)),
+        (r"\partial_x q + 1", D2(q(x, t), x) + 1),
+        (r"x\,\partial_x\partial_t q", x * D2(q(x, t), x, t)),
+        (r"\partial_x(x q)", q(x, t) + x * D2(q(x, t), x)),
+        (r"\frac{\partial^2}{\partial x^2}\big(x q\big)", sp.diff(x * q(x, t), x, 2)),
+        (r"\frac{\partial^2 q}{\partial x\,\partial t}", D2(q(x, t), x, t)),
+        (r"\frac{\partial\log q}{\partial x}", D2(q(x, t), x) / q(x, t)),
+        (r"\partial_x q^2", 2 * q(x, t) * D2(q(x, t), x)),
+    ],
+)
+def test_derivatives_and_functions_without_their_arguments(text, value):
+    known = (q(x, t),)
+    assert match(text, value.doit(), others=known).status == "equal"
+    assert match(text, 2 * value.doit(), others=known).status == "differs"
+
+
+def test_two_indices_side_by_side_and_a_product():
+    b = {k: sp.Symbol(f"b_{{{k}}}") for k in (12, 21, 2, 4)}
+    known = (*b.values(),)
+    text = r"\sum_{i=1}^{2}\sum_{j=1}^{2} i(i-j)^2 b_{ij}"
+    assert match(text, b[12], others=known).status == "unread"  # b_{11} and b_{22} are unknown
+    some = {12: b[12], 21: b[21], 11: sp.Symbol("b_{11}"), 22: sp.Symbol("b_{22}")}
+    known = (*some.values(),)
+    assert match(text, b[12] + 2 * b[21], others=known).status == "equal"
+    assert match(text, b[21] + 2 * b[12], others=known).status == "differs"
+    text = r"\sum_{n=1}^{2} n\,b_{2n}"
+    assert match(text, b[2] + 2 * b[4], others=(b[2], b[4])).status == "equal"
+
+
+def test_a_function_of_two_sets_of_arguments_needs_them():
+    found = match("q + 1", q(x, t) + 1, others=(q(x, y),))
+    assert found.status == "unread" and "function q" in found.detail
 
 
 # -- cases -------------------------------------------------------------------------------------

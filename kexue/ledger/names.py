@@ -74,11 +74,17 @@ class Names(Cursor, ABC):
         return name in self.table
 
     def subscript(self, script: list[Node]) -> list[Node]:
-        """The script with integers put in, where one of its names has an integer for a value."""
+        """The script with integers put in, where one of its names has an integer for a value.
+
+        Names side by side are indices of their own: ``D_{ij}`` is ``D_{12}``, but ``a_{2n}`` is a
+        product.
+        """
         pieces = []
         for piece in split(script, ","):
-            values = [self.table.get(n) for n in piece if isinstance(n, str)]
-            if any(isinstance(v, sp.Integer) for v in values):
+            values = [self.table.get(n) if isinstance(n, str) else None for n in piece]
+            if len(piece) > 1 and all(isinstance(v, sp.Integer) and 0 <= v < 10 for v in values):
+                piece = [str(v) for v in values]
+            elif any(isinstance(v, sp.Integer) for v in values):
                 value = self.read(piece)
                 if not value.is_Integer:
                     raise Unread(f"subscript {flat(piece)}, which is {value}")

@@ -6,12 +6,15 @@ term        products with ``\cdot``, ``\times`` or / between them
 product     factors side by side; binds tighter than /, so that 1/2x is 1/(2x)
 factor      an atom, perhaps with powers
 atom        a number, a name, a bracket, \|sum\|, ``\frac``, ``\sqrt``, ``\overline``, a function
-            with its argument, ``\sum`` or ``\prod`` before a term, ``\int`` before a sum and ``dx``
+            with its argument, ``\sum`` or ``\prod`` before a term, ``\int`` before a sum, ``dx``;
+            a derivative ``\frac{\partial}{\partial x}`` or ``\partial_x`` before a factor
 ==========  =============================================================================
 
 Every name must be in the table of symbols, and what is not understood raises ``Unread``: SymPy's
 own reader makes ``\bar{\beta}`` bar times beta and says nothing. A name whose value is an integer
-(``N = 3``, or the index of a sum) is put into subscripts, too: ``a_{k+1}`` is then ``a_2``.
+(``N = 3``, or the index of a sum) is put into subscripts, too: ``a_{k+1}`` is then ``a_2``. A
+function may stand without its arguments, as in ``\partial_x p``, if the records apply it to one
+set of symbols only.
 """
 
 from __future__ import annotations
@@ -24,11 +27,12 @@ import sympy as sp
 from sympy.core.function import UndefinedFunction
 
 from kexue.ledger.names import CONSTANTS, FUNCTIONS, INVERSES, SIMPLE, Names
-from kexue.ledger.tex import Node, Unread, flat, split, tree
+from kexue.ledger.tex import Node, Unread, applied, flat, split, tree
 
 STARS = ("*", r"\ast")  # as a power: the complex conjugate
 TIMES = ("*", r"\cdot", r"\times")
 ENDS = {"+", "-", "/", *TIMES, ")", "]", "!", "^", "_", "'", ",", ";", ":", "=", "<", ">"}
+DIFFERENTIALS = ([r"\partial"], ["d"])
 MOST = 1000  # terms of a sum that is written out
 
 
@@ -127,6 +131,7 @@ class _Reader(Names):
         special = {
             r"\frac": self.fraction, r"\sqrt": self.root, r"\sum": self.series,
             r"\prod": self.series, r"\int": self.integral, r"\underbrace": self.underbrace,
+            r"\partial": self.partial,
         }.get(node)  # fmt: skip
         if special:
             return special()
@@ -147,8 +152,42 @@ class _Reader(Names):
 
     def fraction(self) -> sp.Expr:
         self.i += 1
-        above, below = self.read(self.group()), self.read(self.group())
-        return above / below
+        above, below = self.group(), self.group()
+        if above[:1] == below[:1] and above[:1] in DIFFERENTIALS:
+            return self.derivative(above, below)
+        return self.read(above) / self.read(below)
+
+    def derivative(self, above: list[Node], below: list[Node]) -> sp.Expr:
+        r"""``\frac{d p}{dx}``, or ``\frac{d^2}{dx\,dy}`` before the factor it acts on."""
+        d, variables = below[0], []
+        names = _Reader(below, self.table)
+        while names.take(d):
+            name, power = names.name()
+            times = names.read(power) if power else sp.Integer(1)
+            variables += [self.variable(name)] * int(times)
+        order = sp.Integer(1)
+        inside = _Reader(above, self.table)
+        inside.take(d)
+        if inside.take("^"):
+            order = self.read(inside.group())
+        if names.peek() is not None or order != len(variables):
+            raise Unread(f"a derivative \\frac{{{flat(above)}}}{{{flat(below)}}}")
+        rest = above[inside.i :]
+        return sp.diff(self.read(rest) if rest else self.factor(), *variables)
+
+    def partial(self) -> sp.Expr:
+        r"""``\partial_x`` before the factor it acts on."""
+        self.i += 1
+        if not self.take("_"):
+            raise Unread(r"\partial without the variable below")
+        name, _ = _Reader(self.group(), self.table).name()
+        return sp.diff(self.factor(), self.variable(name))
+
+    def variable(self, name: str) -> sp.Symbol:
+        """The symbol of that name, by which one can differentiate."""
+        if not isinstance(x := self.table.get(name), sp.Symbol):
+            raise Unread(f"unknown variable {name} of a derivative")
+        return x
 
     def root(self) -> sp.Expr:
         self.i += 1
@@ -249,6 +288,8 @@ class _Reader(Names):
             value = CONSTANTS[name]
         else:
             raise Unread(f"unknown symbol {name}")
+        if isinstance(value, UndefinedFunction) and self.peek() != "(":
+            value = self.table.get(applied(name), value)
         function = isinstance(value, UndefinedFunction | sp.Lambda)
         if function and (power is not None or self.peek() != "("):
             raise Unread(f"function {name} without arguments")

@@ -68,8 +68,13 @@ def spelling(name: str) -> str:
 
 
 def symbol_table(expressions: Iterable[sp.Expr]) -> dict[str, Any]:
-    """Map the spelling of each symbol (and undefined function) of ``expressions`` to itself."""
+    """Map the spelling of each symbol (and undefined function) of ``expressions`` to itself.
+
+    A function p that is applied to symbols only, and always to the same, is also in the table as
+    ``applied("p")``: what a bare p stands for.
+    """
     table: dict[str, Any] = {}
+    uses: dict[str, set[sp.Expr]] = {}
     for expression in expressions:
         for atom in expression.atoms(sp.Symbol, AppliedUndef):
             value = atom.func if isinstance(atom, AppliedUndef) else atom
@@ -79,7 +84,17 @@ def symbol_table(expressions: Iterable[sp.Expr]) -> dict[str, Any]:
                 raise ValueError(
                     f"symbols: got two different ones printed {name}, needs the same assumptions"
                 )
+            if isinstance(atom, AppliedUndef):
+                uses.setdefault(applied(name), set()).add(atom)
+    for name, (first, *others) in uses.items():
+        if not others and all(isinstance(x, sp.Symbol) for x in first.args):
+            table[name] = first
     return table
+
+
+def applied(name: str) -> str:
+    """Where the table of symbols keeps the only application of a function."""
+    return name + "()"
 
 
 def closing(nodes: list[Node], i: int) -> int:
