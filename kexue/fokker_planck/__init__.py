@@ -9,7 +9,7 @@ a score is grad log p. Source: kexue.fm/archives/9461.
 
 from kexue.fokker_planck.laws import DoubleWell, OrnsteinUhlenbeck, VariancePreserving
 from kexue.fokker_planck.sde import SDE, probability_flow, reverse, same_marginals
-from kexue.fokker_planck.simulate import advance, euler_step, simulate
+from kexue.fokker_planck.simulate import advance, euler_step, platen_step, simulate
 
 __all__ = [
     "SDE",
@@ -18,6 +18,7 @@ __all__ = [
     "VariancePreserving",
     "advance",
     "euler_step",
+    "platen_step",
     "probability_flow",
     "reverse",
     "same_marginals",

@@ -36,7 +36,7 @@ class OrnsteinUhlenbeck(SDE):
         self.theta = _check.real("theta", theta)
         self.sigma = _check.real("sigma", sigma, low=0)
         self.mean = _check.real("mean", mean)
-        super().__init__(lambda x, t: -self.theta * (x - self.mean), self.sigma)
+        super().__init__(lambda x, t: -self.theta * (x - self.mean), self.sigma, steady=True)
 
     def law(self, t: float, start: GaussianMixture) -> GaussianMixture:
         """Law at time ``t`` of the process that starts with the law ``start``."""
@@ -112,7 +112,7 @@ class DoubleWell(SDE):
 
     def __init__(self, noise: float) -> None:
         self.noise = _check.real("noise", noise, low=0)
-        super().__init__(lambda x, t: x - x**3, self.noise)
+        super().__init__(lambda x, t: x - x**3, self.noise, steady=True)
 
     def stationary(self) -> Stationary:
         """The law that stays, exp(-2 U / noise^2) / Z."""

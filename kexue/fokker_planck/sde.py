@@ -26,6 +26,8 @@ class SDE:
         matrix: g is a matrix, and the noise has k entries where the state has d.
         additive: g does not depend on x. Known for a number or a tensor; a function has to be
             declared. What rests on it: ``same_marginals``, ``reverse``, ``platen_step``.
+        steady: neither f nor g depends on t. Not needed for particles; it lets finite volumes
+            factor their matrix once.
 
     States ``x`` of a law of numbers have shape (n,), those of a law in d dimensions (n, d); ``t``
     is one time for all of them, a float or a 0-d tensor.
@@ -42,7 +44,12 @@ class SDE:
     """
 
     def __init__(
-        self, drift: Field, diffusion: Any, matrix: bool = False, additive: bool | None = None
+        self,
+        drift: Field,
+        diffusion: Any,
+        matrix: bool = False,
+        additive: bool | None = None,
+        steady: bool = False,
     ) -> None:
         if not callable(drift):
             raise TypeError(f"drift: got {type(drift).__name__}, needs a function of (x, t)")
@@ -50,7 +57,7 @@ class SDE:
             if additive is False:
                 raise ValueError("additive: got False for a constant diffusion, which is additive")
             diffusion = _constant(diffusion, matrix)
-        self.matrix = bool(matrix)
+        self.matrix, self.steady = bool(matrix), bool(steady)
         self.additive = bool(additive) or not callable(diffusion)
         self._drift, self._diffusion = drift, diffusion
 
@@ -61,11 +68,7 @@ class SDE:
     @property
     def deterministic(self) -> bool:
         """g is the number 0: an ordinary differential equation, for which no noise is drawn."""
-        return (
-            not callable(self._diffusion)
-            and not isinstance(self._diffusion, Tensor)
-            and (self._diffusion == 0)
-        )
+        return isinstance(self._diffusion, float) and self._diffusion == 0
 
     def drift(self, x: Tensor, t: Any) -> Tensor:
         """f(x, t), in the shape of ``x``."""
@@ -88,8 +91,10 @@ class SDE:
             )
         return g
 
-    def spread(self, g: Any, eps: Tensor) -> Tensor:
-        """g eps: coordinate by coordinate, or a matrix times a vector."""
+    def spread(self, g: Any, eps: Tensor | None) -> Tensor | float:
+        """g eps, coordinate by coordinate or a matrix times a vector; 0 without noise (None)."""
+        if eps is None:
+            return 0.0
         return torch.einsum("...ik,...k->...i", g, eps) if self.matrix else g * eps
 
 
@@ -208,7 +213,10 @@ def _known_score(sde: SDE, noise: Any) -> float:
 def _constant(diffusion: Any, matrix: bool) -> float | Tensor:
     """Check a constant diffusion."""
     if not isinstance(diffusion, Tensor):
-        return _check.real("diffusion", diffusion)
+        diffusion = _check.real("diffusion", diffusion)
+        if matrix:
+            raise ValueError(f"diffusion: got {diffusion:g}, needs a matrix of shape (..., d, k)")
+        return diffusion
     diffusion = _check.tensor("diffusion", diffusion)
     if matrix and diffusion.ndim < 2:
         raise ValueError(f"diffusion: got shape {tuple(diffusion.shape)}, needs (..., d, k)")
