@@ -51,10 +51,10 @@ class Noise:
             self.left -= 1
             torch.copysign(self.one, self.words.view(self.eps.dtype), out=self.eps)
         else:
-            # Uniform on [-3/2, 3/2) and cut to an integer: +-1 with probability 1/6 each, else 0.
+            # Uniform on [-3/4, 3/4) and rounded: +-1 with probability 1/6 each, else 0.
             self._fill()
-            self.eps.copy_(self.words).mul_(1.5 * 0.5 ** (self.width - 1))
-            self.eps.trunc_().mul_(math.sqrt(3))
+            self.eps.copy_(self.words).mul_(0.75 * 0.5 ** (self.width - 1))
+            self.eps.round_().mul_(math.sqrt(3))
         return self.eps.to(self.device)
 
     def _fill(self) -> None:

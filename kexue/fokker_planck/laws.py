@@ -1,7 +1,8 @@
-"""SDEs whose law is known at every time, to test against."""
+"""SDEs whose law is known at every time, or in the end: what everything else is tested against."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from scipy.integrate import quad
 from torch import Tensor
+from torch.distributions import LogNormal
 
 from kexue import _check
 from kexue.density import GaussianMixture
@@ -17,94 +19,186 @@ from kexue.schedule import Cosine, DiscreteSchedule, Linear, Schedule, Su
 
 __all__ = [
     "DoubleWell",
+    "DoubleWellLaw",
+    "GeometricBrownian",
     "OrnsteinUhlenbeck",
+    "Rotation",
     "VariancePreserving",
 ]
 
 
 class OrnsteinUhlenbeck(SDE):
-    r"""dx = -theta (x - mean) dt + sigma dw: a spring in a bath.
+    r"""dx = -theta (x - mean) dt + sigma dw: a spring in a bath, on every coordinate.
+
+    x_t = mean + e^{-theta t} (x_0 - mean) + N(0, sigma^2 (1 - e^{-2 theta t}) / (2 theta)).
+
+    Args:
+        theta: the pull, per time; 0 is Brownian motion, a negative one pushes away.
+        sigma: noise >= 0. mean: the center, one number.
 
     >>> ou = OrnsteinUhlenbeck(theta=1.0, sigma=2**0.5)
-    >>> start = GaussianMixture([1.0], [3.0], [0.0])
-    >>> law = ou.law(0.5, start)
-    >>> f"{law.mean:.4f} {law.variance:.4f}"  # 3 exp(-1/2), 1 - exp(-1)
+    >>> law = ou.law(0.5, GaussianMixture([1.0], [3.0], [0.0]))
+    >>> f"{law.mean:.4f} {law.variance:.4f}"  # 3 exp(-1/2) and 1 - exp(-1)
     '1.8196 0.6321'
     """
 
     def __init__(self, theta: float, sigma: float, mean: float = 0.0) -> None:
-        self.theta = _check.real("theta", theta)
-        self.sigma = _check.real("sigma", sigma, low=0)
-        self.mean = _check.real("mean", mean)
-        super().__init__(lambda x, t: -self.theta * (x - self.mean), self.sigma, steady=True)
+        theta, mean = _check.real("theta", theta), _check.real("mean", mean)
+        self.theta, self.sigma, self.mean = theta, _check.real("sigma", sigma, low=0), mean
+        super().__init__(lambda x, t: -theta * (x - mean), self.sigma, steady=True)
 
     def law(self, t: float, start: GaussianMixture) -> GaussianMixture:
-        """Law at time ``t`` of the process that starts with the law ``start``."""
-        t, start = _check.real("t", t, low=0), _mixture(start)
-        if t == 0:
-            return start
-        decay = math.exp(-self.theta * t)
-        # sigma^2 (1 - exp(-2 theta t)) / (2 theta), whose limit at theta = 0 is sigma^2 t
-        rate = 2 * self.theta
+        """Exact law at time ``t`` >= 0 of the process that has the law ``start`` at time 0."""
+        t, start = _check.real("t", t, low=0), _mixture("start", start)
+        decay, rate = math.exp(-self.theta * t), 2 * self.theta
         variance = self.sigma**2 * (-math.expm1(-rate * t) / rate if rate else t)
         law = start.noised(decay, math.sqrt(variance))
         return GaussianMixture(law.weights, law.means + (1 - decay) * self.mean, law.variances)
 
     def stationary(self) -> GaussianMixture:
-        """N(mean, sigma^2 / (2 theta)), the law that stays."""
+        """N(mean, sigma^2 / (2 theta)), float64: the law that stays   (eq-fp-langevin).
+
+        >>> OrnsteinUhlenbeck(1.0, 2.0).stationary().variance
+        tensor(2., dtype=torch.float64)
+        """
         if self.theta <= 0 or self.sigma == 0:
-            raise ValueError("theta: got no pull or no noise, needs both for a stationary density")
+            raise ValueError(
+                f"theta, sigma: got {self.theta:g} and {self.sigma:g}, needs both positive for a "
+                "stationary density"
+            )
         mean = torch.tensor([self.mean], dtype=torch.float64)
         variance = torch.full_like(mean, self.sigma**2 / (2 * self.theta))
         return GaussianMixture(torch.ones_like(mean), mean, variance)
 
 
+class GeometricBrownian(SDE):
+    r"""dx = mu x dt + sigma x dw, a price: the noise depends on the state.
+
+    log x_t = log x_0 + (mu - sigma^2 / 2) t + sigma w_t, so x_t is log-normal.
+
+    Args:
+        mu: growth of the mean, per time. sigma: noise >= 0.
+
+    >>> law = GeometricBrownian(mu=1.0, sigma=0.5).law(1.0, x0=1.0)
+    >>> f"{law.mean:.4f}"
+    '2.7183'
+    """
+
+    def __init__(self, mu: float, sigma: float) -> None:
+        mu, sigma = _check.real("mu", mu), _check.real("sigma", sigma, low=0)
+        self.mu, self.sigma = mu, sigma
+        super().__init__(lambda x, t: mu * x, lambda x, t: sigma * x, steady=True)
+
+    def law(self, t: float, x0: Any) -> LogNormal:
+        """Exact law at ``t`` > 0 of the process that is at ``x0`` > 0, a number, at time 0."""
+        x0 = _check.positive("x0", _check.tensor("x0", x0, dtype=torch.float64))
+        scale = self.sigma * math.sqrt(_check.real("t", t, low=0))
+        if scale == 0:
+            raise ValueError(f"t: got {t:g} with sigma = {self.sigma:g}, needs noise for a density")
+        return LogNormal(x0.log() + (self.mu - self.sigma**2 / 2) * t, scale)
+
+    def stratonovich_drift(self, x: Tensor, t: Any) -> Tensor:
+        """f - 1/2 g g' = (mu - sigma^2 / 2) x: the drift with which the same process is written
+        dx = f_S dt + g o dw in the sense of Stratonovich   (eq-fp-stratonovich).
+
+        >>> GeometricBrownian(mu=1.0, sigma=1.0).stratonovich_drift(torch.tensor([2.0]), 0.0)
+        tensor([1.])
+        """
+        return (self.mu - self.sigma**2 / 2) * x
+
+
 class VariancePreserving(SDE):
-    r"""dx = -b(t) x dt + sqrt(2 b(t)) dw, with b = -d log alpha / dt of a noise schedule.
+    r"""dx = -b(t) x dt + sqrt(2 b(t)) dw, where b = -d log alpha / dt: diffusion models, forward.
 
-    Its law at t is that of alpha(t) x_0 + sigma(t) eps: diffusion models, forward.
+    Its law at t is that of alpha(t) x_0 + sigma(t) eps with the schedule's alpha and sigma.
 
-    >>> vp = VariancePreserving(Linear())
-    >>> vp.law(1.0, GaussianMixture([1.0], [3.0], [0.0]))
-    GaussianMixture(K=1, event_shape=())
+    Args:
+        schedule: of real times, t in [0, 1]: ``Cosine``, ``Linear``, ``Su`` or your own.
+
+    ``Cosine`` has alpha = 0 at t = 1 and reaches it by an infinite rate b; its law at 1 is N(0, 1),
+    but the SDE has to stop (a reversal: to start) a little earlier.
+
+    Raises:
+        TypeError: a discrete schedule. ValueError: when called with a float, a time outside
+            [0, 1], or one at which the rate is infinite.
+
+    >>> vp = VariancePreserving(Cosine())
+    >>> vp.law(1.0, GaussianMixture([1.0], [3.0], [0.0])).variance
+    tensor(1.)
+    >>> f"{vp.rate(0.5):.4f}"  # pi/2 tan(pi/4)
+    '1.5708'
     """
 
     def __init__(self, schedule: Schedule) -> None:
-        if isinstance(schedule, DiscreteSchedule):
-            raise TypeError("schedule: got a DiscreteSchedule, needs one of real times")
-        if not isinstance(schedule, Schedule):
-            raise TypeError(f"schedule: got {type(schedule).__name__}, needs a Schedule")
+        if isinstance(schedule, DiscreteSchedule) or not isinstance(schedule, Schedule):
+            raise TypeError(
+                f"schedule: got {schedule!r}, needs a schedule of real times such as Cosine(); "
+                "integer times have no derivative"
+            )
         self.schedule = schedule
         super().__init__(
-            lambda x, t: -self.rate(t).to(x.dtype) * x,
-            lambda x, t: (2 * self.rate(t)).sqrt().to(x.dtype),
-            additive=True,
+            lambda x, t: -self.rate(t) * x, lambda x, t: (2 * self.rate(t)) ** 0.5, additive=True
         )
 
-    def rate(self, t: Any) -> Tensor:
-        """b(t) = -d log alpha / dt, a 0-d tensor."""
-        t = torch.as_tensor(t, dtype=torch.float64)
-        s = self.schedule
-        if isinstance(s, Cosine):
-            return math.pi / 2 * torch.tan(math.pi / 2 * t)
-        if isinstance(s, Linear):
-            return (s.beta_min + (s.beta_max - s.beta_min) * t) / 2
-        if isinstance(s, Su):
-            return 10 * t
-        raise NotImplementedError
+    def rate(self, t: Any) -> Any:
+        """b(t) = -d log alpha / dt, a float for a float and a tensor for a tensor."""
+        if isinstance(t, Tensor):  # maybe on a GPU: its value is not looked at
+            return _rate(self.schedule, t, torch.tan)
+        rate = _rate(self.schedule, _check.real("t", t, 0, 1), math.tan)
+        if not rate < 1e15:  # tan(pi / 2) is 1.6e16 in double precision
+            raise ValueError(f"t: got {t:g}, where alpha = 0 and the rate is infinite; needs less")
+        return rate
 
     def law(self, t: float, start: GaussianMixture) -> GaussianMixture:
-        """Law at time ``t`` of the process that starts with the law ``start``."""
-        alpha, sigma = self.schedule(_check.real("t", t, 0, 1))
-        return _mixture(start).noised(alpha, sigma)
+        """Exact law at time ``t`` in [0, 1] of the process that has the law ``start`` at time 0."""
+        return _mixture("start", start).noised(*self.schedule(_check.real("t", t, 0, 1)))
 
     def score(self, start: GaussianMixture) -> Field:
-        """grad log p_t(x) for the start ``start``, a function of (x, t)."""
+        """grad log p_t(x), a function of (x, t), where p_0 is ``start``.
+
+        >>> score = VariancePreserving(Linear()).score(GaussianMixture([1.0], [0.0], [1.0]))
+        >>> score(torch.tensor([2.0]), 0.3)  # N(0, 1) stays N(0, 1)
+        tensor([-2.])
+        """
+        _mixture("start", start)
         return lambda x, t: self.law(t, start).score(x)
 
 
+class Rotation(SDE):
+    """dx = omega (-x_2, x_1) dt in the plane, without noise: the continuity equation alone.
+
+    >>> Rotation(2.0).drift(torch.tensor([[1.0, 0.0]]), 0.0)
+    tensor([[-0., 2.]])
+    """
+
+    def __init__(self, omega: float) -> None:
+        omega = self.omega = _check.real("omega", omega)
+        super().__init__(
+            lambda x, t: omega * torch.stack([-x[..., 1], x[..., 0]], -1), 0.0, steady=True
+        )
+
+    def law(self, t: float, start: GaussianMixture) -> GaussianMixture:
+        """Exact law at time ``t``: ``start``, of event shape (2,), turned by omega t."""
+        start = _mixture("start", start)
+        if start.event_shape != (2,):
+            raise ValueError(f"start: got event shape {tuple(start.event_shape)}, needs (2,)")
+        angle = self.omega * _check.real("t", t)
+        c, s = math.cos(angle), math.sin(angle)
+        turn = start.means.new_tensor([[c, -s], [s, c]])
+        v = start.variances
+        if v.ndim == 1:  # the same in all directions
+            return GaussianMixture(start.weights, start.means @ turn.mT, v)
+        v = torch.diag_embed(v) if v.ndim == 2 else v
+        return GaussianMixture(start.weights, start.means @ turn.mT, turn @ v @ turn.mT)
+
+
 class DoubleWell(SDE):
-    r"""dx = (x - x^3) dt + noise dw: two valleys at -1 and 1 of U = x^4 / 4 - x^2 / 2.
+    r"""dx = (x - x^3) dt + noise dw: two valleys, at -1 and 1, of U(x) = x^4 / 4 - x^2 / 2.
+
+    The law at a time is not known in closed form, the last one is (``stationary``).
+
+    Args:
+        noise: >= 0. The barrier between the valleys is 1/4, to be held against noise^2 / 2.
 
     >>> DoubleWell(0.8).drift(torch.tensor([-1.0, 0.5]), 0.0)
     tensor([0.0000, 0.3750])
@@ -114,36 +208,85 @@ class DoubleWell(SDE):
         self.noise = _check.real("noise", noise, low=0)
         super().__init__(lambda x, t: x - x**3, self.noise, steady=True)
 
-    def stationary(self) -> Stationary:
-        """The law that stays, exp(-2 U / noise^2) / Z."""
-        if self.noise == 0:
-            raise ValueError("noise: got 0, needs a positive one for a stationary density")
-        return Stationary(self.noise)
+    def stationary(self) -> DoubleWellLaw:
+        """The law that stays, exp(-2 U / noise^2) / Z   (eq-fp-langevin)."""
+        return DoubleWellLaw(self.noise)
 
 
-class Stationary:
-    """exp(-2 U(x) / noise^2) / Z with U = x^4 / 4 - x^2 / 2   (eq-fp-langevin)."""
+class DoubleWellLaw:
+    r"""p(x) = exp(-(x^2 - 1)^2 / (2 noise^2)) / Z: exp(-2 U / noise^2), a factor apart.
+
+    Z and expectations by adaptive quadrature (SciPy's QUADPACK), float64.
+
+    >>> law = DoubleWell(0.8).stationary()
+    >>> f"{law.expect(torch.square):.6f}"
+    '0.844691'
+    """
 
     def __init__(self, noise: float) -> None:
-        self.noise = noise
+        self.noise = _check.real("noise", noise, low=0)
+        if self.noise == 0:
+            raise ValueError("noise: got 0, needs a positive one for a stationary density")
         self.log_z = 0.0
-        self.log_z = math.log(self.expect(lambda x: 1.0))
+        self.log_z = math.log(self.expect(torch.ones_like))
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x), in the shape of ``x``."""
-        return (x**2 - x**4 / 2) / self.noise**2 - self.log_z
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p(x), in the shape of ``value``."""
+        x = _check.tensor("value", value)
+        return -((x**2 - 1) ** 2) / (2 * self.noise**2) - self.log_z
 
-    def expect(self, phi: Callable[[float], float]) -> float:
-        """E phi(x) by quadrature, for a function of one number."""
-        reach = math.sqrt(1 + 9 * self.noise)
+    def score(self, x: Tensor) -> Tensor:
+        """d log p / dx = 2 (x - x^3) / noise^2, in the shape of ``x``."""
+        x = _check.tensor("x", x)
+        return 2 * (x - x**3) / self.noise**2
+
+    def expect(self, phi: Callable[[Tensor], Any]) -> float:
+        """E phi(x) = int phi p dx, for a function of one number given as a float64 tensor."""
 
         def integrand(x: float) -> float:
-            return phi(x) * math.exp((x**2 - x**4 / 2) / self.noise**2 - self.log_z)
+            x = torch.tensor(x, dtype=torch.float64)
+            return float(phi(x) * self.log_prob(x).exp())
 
-        return quad(integrand, -reach, reach, points=[-1.0, 0.0, 1.0], limit=200)[0]
+        # exp(-(x^2 - 1)^2 / (2 noise^2)) is below 1e-323 beyond the last of these; the others keep
+        # narrow peaks from being overlooked.
+        ends = [math.sqrt(max(0.0, 1 + k * self.noise)) for k in (-6.0, -1.0, 0.0, 1.0, 6.0, 39.0)]
+        ends = sorted({0.0, *ends, *(-end for end in ends)})
+        return sum(quad(integrand, a, b)[0] for a, b in itertools.pairwise(ends))
+
+    def sample(self, sample_shape: Any = (), *, generator: Any = None) -> Tensor:
+        """Independent draws, float64, by rejection from |x| ~ N(1, noise^2).
+
+        (x^2 - 1)^2 = (|x| - 1)^2 (|x| + 1)^2 is at least (|x| - 1)^2, the exponent of that law.
+        """
+        sizes = [sample_shape] if isinstance(sample_shape, int) else list(sample_shape)
+        shape = torch.Size(_check.integer("sample_shape", size, low=1) for size in sizes)
+        like = {"generator": generator, "dtype": torch.float64}
+        if generator is not None:
+            like["device"] = generator.device
+        x = torch.empty(0, dtype=torch.float64, device=like.get("device"))
+        while len(x) < shape.numel():
+            r = 1 + self.noise * torch.randn(2 * shape.numel() + 16, **like)
+            chance = torch.exp(((r - 1) ** 2 - (r**2 - 1) ** 2) / (2 * self.noise**2))
+            u, side = torch.rand(2, len(r), **like)
+            x = torch.cat([x, torch.where(side < 0.5, -r, r)[(r > 0) & (u < chance)]])
+        return x[: shape.numel()].reshape(shape)
 
 
-def _mixture(start: Any) -> GaussianMixture:
-    if not isinstance(start, GaussianMixture):
-        raise TypeError(f"start: got {type(start).__name__}, needs a GaussianMixture")
-    return start
+def _rate(schedule: Schedule, t: Any, tan: Callable) -> Any:
+    """-d log alpha / dt at a float or a tensor, by hand where the schedule is one of ours."""
+    if isinstance(schedule, Cosine):
+        return math.pi / 2 * tan(math.pi / 2 * t)
+    if isinstance(schedule, Linear):
+        return (schedule.beta_min + (schedule.beta_max - schedule.beta_min) * t) / 2
+    if isinstance(schedule, Su):
+        return 10 * t
+    with torch.enable_grad():
+        time = torch.as_tensor(t, dtype=torch.float64).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(schedule.log_alpha(time), time)
+    return -slope if isinstance(t, Tensor) else -slope.item()
+
+
+def _mixture(name: str, law: Any) -> GaussianMixture:
+    if not isinstance(law, GaussianMixture):
+        raise TypeError(f"{name}: got {type(law).__name__}, needs a GaussianMixture")
+    return law

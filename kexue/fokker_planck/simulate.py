@@ -109,7 +109,7 @@ def simulate(
     >>> [round(x.item(), 4) for x in simulate(sde, torch.ones(1), [0.0, 0.5, 1.0])]
     [1.0, 0.5, 0.25]
     """
-    x = _particles(sde, x, step, noise)
+    x = particles(sde, x, step, noise)
     times = _check.tensor("times", times, dtype=torch.float64).tolist()
     if not isinstance(times, list) or len(times) < 2 or isinstance(times[0], list):
         raise ValueError(f"times: got {times}, needs a list of at least two times")
@@ -166,7 +166,7 @@ def advance(
     >>> x.shape, bool(abs(x.var() - 0.5) < 0.05)
     (torch.Size([10000]), True)
     """
-    x = _particles(sde, x, step, noise)
+    x = particles(sde, x, step, noise)
     start, stop = _check.real("start", start), _check.real("stop", stop)
     if stop <= start:
         raise ValueError(f"stop: got {stop:g}, needs a time after start = {start:g}")
@@ -220,7 +220,7 @@ def _fused(sde: SDE, step: Step, noise: str, count: int) -> Callable:
     """``count`` steps as one compiled function of (x, t, dt)."""
 
     def steps(x: Tensor, t: Tensor, dt: Tensor) -> Tensor:
-        shape = _noise_shape(sde, x, t)
+        shape = noise_shape(sde, x, t)
         bits = torch.randint(2**62, shape, device=x.device) if noise == "two-point" else None
         for k in range(count):
             if noise == "normal":
@@ -252,7 +252,7 @@ def _coefficients(sde: SDE, x: Tensor, t: Any, dt: Any, eps: Tensor | None) -> t
     return f, g
 
 
-def _particles(sde: Any, x: Any, step: Any, noise: Any) -> Tensor:
+def particles(sde: Any, x: Any, step: Any, noise: Any) -> Tensor:
     """Check what ``simulate`` and ``advance`` share; return the particles."""
     if not isinstance(sde, SDE):
         raise TypeError(f"sde: got {type(sde).__name__}, needs an SDE")
@@ -274,10 +274,11 @@ def _source(sde: SDE, x: Tensor, t: float, noise: str, generator: Any) -> Callab
     """A function that returns the noise of the next step."""
     if sde.deterministic:
         return lambda: None
-    return Noise(noise, _noise_shape(sde, x, t), x, generator).draw
+    return Noise(noise, noise_shape(sde, x, t), x, generator).draw
 
 
-def _noise_shape(sde: SDE, x: Tensor, t: Any) -> torch.Size:
+def noise_shape(sde: SDE, x: Tensor, t: Any) -> torch.Size:
+    """Shape of the noise of one step: k numbers a particle for a matrix (d, k)."""
     return x.shape[:-1] + sde.diffusion(x, t).shape[-1:] if sde.matrix else x.shape
 
 
