@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import numbers
 import re
 from collections.abc import Mapping
@@ -61,8 +60,9 @@ class Reply:
 
     def _repr_html_(self) -> str:
         head, rest = self._parts()
+        quiet = "" if self else ' style="border-color:currentColor"'  # green is for what is right
         return (
-            f'<div class="kx-check kx-answer"><code>{html.escape(self.label)}</code> · '
+            f'<div class="kx-check kx-answer"{quiet}><code>{html.escape(self.label)}</code> · '
             f"<b>{head}</b>{html.escape(rest)}</div>"
         )
 
@@ -71,7 +71,8 @@ class Reply:
 class Answers:
     """What can be checked; made by :func:`expect` and shown as one quiet line.
 
-    Its HTML carries the labels and the letters of each (``data-answers``) for the site's build.
+    ``letters``: label -> the letters of the answer, as typed. The labels are in the HTML, too
+    (``data-answers``), for the site's build.
     """
 
     letters: Mapping[str, tuple[str, ...]]
@@ -81,8 +82,7 @@ class Answers:
         return f"{count} answer{'s' * (count != 1)} can be checked: {', '.join(self.letters)}"
 
     def _repr_html_(self) -> str:
-        data = html.escape(json.dumps(self.letters, ensure_ascii=False))
-        line = html.escape(repr(self))
+        data, line = html.escape(" ".join(self.letters)), html.escape(repr(self))
         return f'<div class="kx-check kx-answers" data-answers="{data}">{line}</div>'
 
 
