@@ -8,6 +8,7 @@ Notation: dx = f(x, t) dt + g(x, t) dw in the sense of Itô; ``drift`` is f, ``d
 a score is grad log p. Source: kexue.fm/archives/9461.
 """
 
+from kexue.fokker_planck.finite_volume import FiniteVolumes
 from kexue.fokker_planck.laws import (
     DoubleWell,
     DoubleWellLaw,
@@ -25,6 +26,7 @@ __all__ = [
     "TEST_FUNCTIONS",
     "DoubleWell",
     "DoubleWellLaw",
+    "FiniteVolumes",
     "GeometricBrownian",
     "OrnsteinUhlenbeck",
     "Rotation",

@@ -251,7 +251,10 @@ class DoubleWellLaw:
         # narrow peaks from being overlooked.
         ends = [math.sqrt(max(0.0, 1 + k * self.noise)) for k in (-6.0, -1.0, 0.0, 1.0, 6.0, 39.0)]
         ends = sorted({0.0, *ends, *(-end for end in ends)})
-        return sum(quad(integrand, a, b)[0] for a, b in itertools.pairwise(ends))
+        return sum(
+            quad(integrand, a, b, epsabs=1e-14, epsrel=1e-12)[0]
+            for a, b in itertools.pairwise(ends)
+        )
 
     def sample(self, sample_shape: Any = (), *, generator: Any = None) -> Tensor:
         """Independent draws, float64, by rejection from |x| ~ N(1, noise^2).

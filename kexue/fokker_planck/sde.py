@@ -71,7 +71,7 @@ class SDE:
         return isinstance(self._diffusion, float) and self._diffusion == 0
 
     def drift(self, x: Tensor, t: Any) -> Tensor:
-        """f(x, t), in the shape of ``x``."""
+        """f(x, t), in the shape and dtype of ``x``."""
         return _like("drift(x, t)", self._drift(x, t), x)
 
     def diffusion(self, x: Tensor, t: Any) -> Any:
@@ -89,7 +89,7 @@ class SDE:
                 f"diffusion(x, t): got shape {tuple(shape)}, needs one that broadcasts to the "
                 f"{tuple(x.shape)} of x"
             )
-        return g
+        return g.to(x.dtype) if isinstance(g, Tensor) else g
 
     def spread(self, g: Any, eps: Tensor | None) -> Tensor | float:
         """g eps, coordinate by coordinate or a matrix times a vector; 0 without noise (None)."""
@@ -224,8 +224,8 @@ def _constant(diffusion: Any, matrix: bool) -> float | Tensor:
 
 
 def _like(name: str, value: Any, x: Tensor) -> Tensor:
-    """Check that a function of (x, t) returned a tensor in the shape of ``x``."""
+    """Check that a function of (x, t) returned a tensor in the shape of ``x``; in its dtype."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: got {type(value).__name__}, needs a tensor like x")
     _check.same_shape(name, value, "x", x)
-    return value
+    return value.to(x.dtype)

@@ -223,7 +223,9 @@ def _fused(sde: SDE, step: Step, noise: str, count: int) -> Callable:
         shape = noise_shape(sde, x, t)
         bits = torch.randint(2**62, shape, device=x.device) if noise == "two-point" else None
         for k in range(count):
-            if noise == "normal":
+            if sde.deterministic:
+                eps = None
+            elif noise == "normal":
                 eps = torch.randn(shape, dtype=x.dtype, device=x.device)
             elif noise == "two-point":
                 eps = (2 * ((bits >> k) & 1) - 1).to(x.dtype)
