@@ -29,9 +29,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgttrf, dgttrs
-from torch import Tensor
 
-from kexue.fokker_planck._cells import points_of
+from kexue.fokker_planck._cells import Axis, points_of
 
 FLUXES = ("exponential", "central")
 
@@ -52,41 +51,43 @@ def central(z: NDArray, a: NDArray) -> tuple[NDArray, NDArray]:
     return a + z / 2, a - z / 2
 
 
-def along(sde: Any, grids: list[Tensor], axis: int, t: float, flux: str) -> tuple[NDArray, NDArray]:
-    """Rates ``up`` and ``down`` through the faces along ``axis``, 1 / time.
+def along(sde: Any, axes: list[Axis], k: int, t: float, flux: str) -> tuple[NDArray, NDArray]:
+    """Rates ``up`` and ``down`` through the faces along axis ``k``, 1 / time.
 
-    Args:
-        grids: the centers along every axis, (n_1,), ..., (n_d,). With one axis the SDE is asked
-            at points of shape (N,), with more at points of shape (..., d).
+    With one axis the SDE is asked at points of shape (N,), with more at points of shape (..., d).
 
     Returns:
-        Two arrays of the shape of the cells with ``axis`` and the last axis exchanged. Entry i
+        Two arrays of the shape of the cells with the axis k and the last exchanged. Entry i
         belongs to the face above cell i; the last along the axis is 0, the wall.
 
     The drift is averaged from center to center by Simpson's rule, so that w is the exact
     difference of potentials for a polynomial potential up to degree 4.
     """
-    h = 2 * (grids[axis][1] - grids[axis][0]).item()
-    f, d = _coefficients(sde, grids, axis, t)
-    z = (f[..., :-2:2] + 4 * f[..., 1::2] + f[..., 2::2]) / (6 * h)
+    h = axes[k].h
+    f, d = _coefficients(sde, axes, k, t)
     a = d[..., 1::2] / (2 * h**2)
-    z = z - (d[..., 2::2] - d[..., :-2:2]) / (2 * h**2)  # -1/2 dD/dx
-    if not (np.isfinite(z).all() and np.isfinite(a).all()):
-        raise ValueError(f"sde: got NaN or infinite coefficients at t = {t:g}, needs finite ones")
-    rates = (exponential if flux == "exponential" else central)(z, a)
-    up, down = (np.zeros((*z.shape[:-1], z.shape[-1] + 1)) for _ in rates)
-    up[..., :-1], down[..., :-1] = rates
-    return up, down
+    z = (f[..., :-2:2] + 4 * f[..., 1::2] + f[..., 2::2]) / (6 * h)
+    z -= (d[..., 2::2] - d[..., :-2:2]) / (2 * h**2)  # -1/2 dD/dx
+    rates = np.zeros((2, *z.shape[:-1], axes[k].cells))
+    rates[..., :-1] = (exponential if flux == "exponential" else central)(z, a)
+    return rates[0], rates[1]
 
 
 @torch.no_grad()
-def _coefficients(sde: Any, grids: list[Tensor], axis: int, t: float) -> tuple[NDArray, NDArray]:
-    """f and g^2 along ``axis`` at every point of the grid, that axis exchanged with the last."""
-    one, x, both = len(grids) == 1, points_of(grids), []
-    for value in (sde.drift(x, t), sde.diffusion(x, t)):
-        value = torch.as_tensor(value, dtype=x.dtype).expand(x.shape)
-        both.append(value.numpy() if one else value[..., axis].numpy().swapaxes(axis, -1))
-    return both[0], both[1] ** 2
+def _coefficients(sde: Any, axes: list[Axis], k: int, t: float) -> tuple[NDArray, NDArray]:
+    """f and g^2 at the centers and the faces along axis k, that axis exchanged with the last."""
+    x = points_of(
+        [*(a.centers for a in axes[:k]), axes[k].inner, *(a.centers for a in axes[k + 1 :])]
+    )
+    f, g = (
+        np.broadcast_to(np.asarray(value, float), x.shape)
+        for value in (sde.drift(x, t), sde.diffusion(x, t))
+    )
+    if not (np.isfinite(f).all() and np.isfinite(g).all()):
+        raise ValueError(f"sde: got NaN or infinite coefficients at t = {t:g}, needs finite ones")
+    if len(axes) > 1:
+        f, g = f[..., k].swapaxes(k, -1), g[..., k].swapaxes(k, -1)
+    return f, g**2
 
 
 class Implicit:

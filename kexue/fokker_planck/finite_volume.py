@@ -25,7 +25,7 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from kexue import _check
-from kexue.fokker_planck._cells import faces_of, fine_of, nodes_of, points_of
+from kexue.fokker_planck._cells import Axis, nodes_of, points_of
 from kexue.fokker_planck._rates import FLUXES, Implicit, along
 
 __all__ = ["FiniteVolumes"]
@@ -80,23 +80,21 @@ class FiniteVolumes:
             raise ValueError("sde: got matrix noise, needs elementwise noise (diagonal D)")
         self.sde, self.flux = sde, _check.one_of("flux", flux, FLUXES)
         self.steady = bool(getattr(sde, "steady", False) if steady is None else steady)
-        self.faces = [faces_of(axis) for axis in axes]
-        if not self.faces:
+        self._axes = [Axis(axis) for axis in axes]
+        if not self._axes:
             raise ValueError("axes: got none, needs at least one (low, high, cells)")
-        # Along every axis: center, face, center, ..., center, without the two walls.
-        self._fine = [fine_of(face) for face in self.faces]
-        self._grids = [fine[::2] for fine in self._fine]
-        self.shape = tuple(len(grid) for grid in self._grids)
-        self.volume = math.prod((face[1] - face[0]).item() for face in self.faces)
+        self.faces = [axis.faces for axis in self._axes]
+        self.shape = tuple(axis.cells for axis in self._axes)
+        self.volume = math.prod(axis.h for axis in self._axes)
 
     def __repr__(self) -> str:
-        axes = ", ".join(f"({f[0]:g}, {f[-1]:g}, {len(f) - 1})" for f in self.faces)
+        axes = ", ".join(f"({axis.low:g}, {axis.high:g}, {axis.cells})" for axis in self._axes)
         return f"FiniteVolumes([{axes}], flux={self.flux!r})"
 
     @property
     def centers(self) -> Tensor:
         """The cells' centers: (N,) with one axis, (*shape, d) with more."""
-        return points_of(self._grids)
+        return points_of([axis.centers for axis in self._axes])
 
     # Densities in and out --------------------------------------------------------------------
 
@@ -116,12 +114,15 @@ class FiniteVolumes:
         if tolerance != math.inf:
             tolerance = _check.real("tolerance", tolerance, low=0)
         density = (lambda x: prob.log_prob(x).exp()) if hasattr(prob, "log_prob") else prob
-        offsets, weights = nodes_of(_check.integer("points", points, low=1, high=16), self.faces)
-        p, centers = torch.zeros(self.shape, dtype=torch.float64), self.centers
+        points = _check.integer("points", points, low=1, high=16)
+        nodes, weights = nodes_of(points, len(self.shape))
+        half = torch.tensor([axis.h / 2 for axis in self._axes], dtype=torch.float64)
+        p, centers = torch.zeros(math.prod(self.shape), dtype=torch.float64), self.centers
         # Few cells: all nodes at once; many: one node of every cell at a time, to save memory.
-        block = max(1, 2**16 // p.numel())
-        for offset, w in zip(offsets.split(block), weights.split(block), strict=True):
-            p += torch.tensordot(w, density(centers + offset).to(p), 1)
+        block = max(1, 2**16 // len(p))
+        for node, weight in zip(nodes.split(block), weights.split(block), strict=True):
+            p += weight @ density(centers + node * half).to(p).reshape(len(weight), -1)
+        p = p.reshape(self.shape)
         mass = self.mass(p)
         if not abs(mass - 1) <= tolerance:
             raise ValueError(
@@ -255,8 +256,7 @@ class FiniteVolumes:
             yield torch.from_numpy(p.copy())
 
     def _along(self, axis: int, t: float) -> tuple[NDArray, NDArray]:
-        grids = [*self._grids[:axis], self._fine[axis], *self._grids[axis + 1 :]]
-        return along(self.sde, grids, axis, t, self.flux)
+        return along(self.sde, self._axes, axis, t, self.flux)
 
     def _check(self, p: Any) -> Tensor:
         if not isinstance(p, Tensor) or p.dtype != torch.float64:
