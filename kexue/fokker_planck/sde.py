@@ -77,16 +77,16 @@ class SDE:
     def diffusion(self, x: Tensor, t: Any) -> Any:
         """g(x, t), a number or a tensor that broadcasts against ``x``; (..., d, k) for a matrix."""
         g = self._diffusion(x, t) if callable(self._diffusion) else self._diffusion
-        shape = torch.Size(getattr(g, "shape", ()))
-        if self.matrix:
-            if len(shape) < 2 or shape[-2] != x.shape[-1]:
-                raise ValueError(
-                    f"diffusion(x, t): got shape {tuple(shape)}, needs (..., {x.shape[-1]}, k) for "
-                    f"a state of shape {tuple(x.shape)}"
-                )
-        elif shape and torch.broadcast_shapes(shape, x.shape) != x.shape:
+        shape = tuple(getattr(g, "shape", ()))
+        fits = _broadcasts(shape[:-1] if self.matrix else shape, x.shape)
+        if self.matrix and not (fits and shape[-2:-1] == x.shape[-1:]):
             raise ValueError(
-                f"diffusion(x, t): got shape {tuple(shape)}, needs one that broadcasts to the "
+                f"diffusion(x, t): got shape {shape}, needs (..., {x.shape[-1]}, k) for a state of "
+                f"shape {tuple(x.shape)}"
+            )
+        if not fits:
+            raise ValueError(
+                f"diffusion(x, t): got shape {shape}, needs one that broadcasts to the "
                 f"{tuple(x.shape)} of x"
             )
         return g.to(x.dtype) if isinstance(g, Tensor) else g
@@ -122,7 +122,7 @@ def same_marginals(sde: SDE, score: Field, noise: float = 0.0) -> SDE:
     >>> flow.drift(torch.tensor([1.0, 2.0]), 0.0).abs() < 1e-6  # nothing has to move
     tensor([True, True])
     """
-    noise = _known_score(sde, noise)
+    noise = _known_score(sde, score, noise)
 
     def drift(x: Tensor, t: Any) -> Tensor:
         return sde.drift(x, t) - 0.5 * (1 - noise**2) * _pull(sde, score, x, t)
@@ -163,7 +163,7 @@ def reverse(sde: SDE, score: Field, stop: float, noise: float = 1.0) -> SDE:
     >>> reverse(heat, lambda x, t: -x / (1 + t), stop=1.0).drift(torch.tensor([2.0]), 0.0)
     tensor([-1.])
     """
-    noise = _known_score(sde, noise)
+    noise = _known_score(sde, score, noise)
     stop = _check.real("stop", stop, low=0)
     if stop == 0:
         raise ValueError("stop: got 0, needs a time > 0")
@@ -198,10 +198,12 @@ def _scaled(sde: SDE, noise: float, time: Callable = lambda t: t) -> Any:
     return lambda x, t: noise * sde.diffusion(x, time(t))
 
 
-def _known_score(sde: SDE, noise: Any) -> float:
+def _known_score(sde: SDE, score: Any, noise: Any) -> float:
     """Check what flow, family and reversal share."""
     if not isinstance(sde, SDE):
         raise TypeError(f"sde: got {type(sde).__name__}, needs an SDE")
+    if not callable(score):
+        raise TypeError(f"score: got {type(score).__name__}, needs a function of (x, t)")
     if not sde.additive:
         raise ValueError(
             "sde: got a diffusion that depends on x, needs one that does not (additive=True); "
@@ -221,6 +223,12 @@ def _constant(diffusion: Any, matrix: bool) -> float | Tensor:
     if matrix and diffusion.ndim < 2:
         raise ValueError(f"diffusion: got shape {tuple(diffusion.shape)}, needs (..., d, k)")
     return diffusion
+
+
+def _broadcasts(shape: tuple, target: torch.Size) -> bool:
+    """A tensor of this shape may multiply one of the shape ``target`` without making it larger."""
+    pairs = zip(reversed(shape), reversed(target), strict=False)
+    return len(shape) <= len(target) and all(size in (1, full) for size, full in pairs)
 
 
 def _like(name: str, value: Any, x: Tensor) -> Tensor:
