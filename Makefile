@@ -20,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test $(STAGES) mutate-core notebooks set-repository colab bench clean
+.PHONY: help book serve test $(STAGES) mutate-core notebooks set-repository colab colab-widgets bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,7 +73,10 @@ notebooks: $(STAMP) ## run the notebooks whose code changed, store outputs (ALL=
 set-repository: $(STAMP) ## name the repository everywhere: make set-repository URL=https://github.com/you/kexue
 	$(BIN)/python tools/set_repository.py "$(URL)"
 
-colab: $(STAMP) ## run an explorer under the widget versions that Colab has (downloads them)
+colab: $(STAMP) book ## write the plain notebooks that Colab opens into _build/colab
+	@$(BIN)/python tools/colab.py
+
+colab-widgets: $(STAMP) ## run an explorer under the widget versions that Colab has (downloads them)
 	$(BIN)/python tools/test_colab_widgets.py
 
 bench: $(STAMP) ## time the hot paths against their peers (which it installs); ONLY=fourier_fit: one script

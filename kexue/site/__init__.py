@@ -8,6 +8,8 @@ so another book can use it as it stands.
 ``figures``     alt text on every picture, vector figures that follow the theme
 ``ledger``      a mark beside every numbered equation, and the page of them all
 ``status``      what it takes to run each notebook, from stored records
+``labels``      numbers, titles and citations of all pages in one file, for other outputs
+``launch``      the Colab button opens a plain notebook on another branch
 ``explorers``   stored explorers as numbered figures, and the script that moves them
 ``paper``       for LaTeX: a still picture of every explorer, vector figures as PDF
 ``typography``  a formula and the punctuation after it stay on one line
@@ -26,9 +28,20 @@ if TYPE_CHECKING:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register every part of the extension with Sphinx."""
-    from kexue.site import assets, explorers, figures, ledger, paper, status, typography
+    from kexue.site import (
+        assets,
+        explorers,
+        figures,
+        labels,
+        launch,
+        ledger,
+        paper,
+        status,
+        typography,
+    )
 
-    for part in (assets, figures, ledger, status, explorers, paper, typography):
+    parts = assets, figures, ledger, status, labels, launch, explorers, paper, typography
+    for part in parts:
         part.setup(app)
     return {
         "version": kexue.__version__,
