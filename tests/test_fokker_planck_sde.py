@@ -8,7 +8,6 @@ import math
 
 import pytest
 import torch
-from torch.func import grad
 
 from kexue.density import GaussianMixture
 from kexue.fokker_planck import (
@@ -44,6 +43,16 @@ class Half(Schedule):
 
     def timesteps(self, n, stop=0.0):
         raise NotImplementedError
+
+
+def grad(function):
+    """The gradient of a function of one tensor, which can be differentiated again."""
+
+    def gradient(x):
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        return torch.autograd.grad(function(x), x, create_graph=True, materialize_grads=True)[0]
+
+    return gradient
 
 
 def gauss(x, mean, covariance):
@@ -100,13 +109,13 @@ def coefficients(sde, x, t):
 def fokker_planck_gap(sde, p, x, t):
     """dp/dt + div(f p) - 1/2 sum_ij d_i d_j (D_ij p) at the point x, (d,)."""
     now = torch.tensor(t, dtype=F64)
-    gap = grad(p, argnums=1)(x, now)
+    gap = grad(lambda time: p(x, time))(now)
     for i in range(len(x)):
         gap = gap + grad(lambda y, i=i: coefficients(sde, y, t)[0][i] * p(y, now))(x)[i]
         for j in range(len(x)):
             slope = grad(lambda y, i=i, j=j: coefficients(sde, y, t)[1][i, j] * p(y, now))
             gap = gap - 0.5 * grad(lambda y, i=i, s=slope: s(y)[i])(x)[j]
-    return gap.abs().item()
+    return gap.detach().abs().item()
 
 
 def score_of(p):

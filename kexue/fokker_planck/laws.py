@@ -283,7 +283,9 @@ def _rate(schedule: Schedule, t: Any, tan: Callable) -> Any:
         return (schedule.beta_min + (schedule.beta_max - schedule.beta_min) * t) / 2
     if isinstance(schedule, Su):
         return 10 * t
-    slope = torch.func.grad(schedule.log_alpha)(torch.as_tensor(t, dtype=torch.float64))
+    with torch.enable_grad():
+        time = torch.as_tensor(t, dtype=torch.float64).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(schedule.log_alpha(time), time)
     return -slope if isinstance(t, Tensor) else -slope.item()
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import grad
 
 from kexue import _check
 from kexue.fokker_planck._noise import Noise
@@ -51,7 +50,7 @@ def generator(sde: SDE, phi: TestFunction) -> Field:
 
     Args:
         phi: of numbers, elementwise: (n,) to (n,); or of vectors: (n, d) to (n,). Smooth, made of
-            torch functions.
+            torch functions; every particle by itself.
 
     Returns:
         A function of (x, t), in the shape of ``phi(x)``.
@@ -65,24 +64,35 @@ def generator(sde: SDE, phi: TestFunction) -> Field:
     """
     _check_pair(sde, phi)
 
+    @torch.enable_grad()
     def applied(x: Tensor, t: Any) -> Tensor:
         x = _check.tensor("x", x)
-        f, g = sde.drift(x, t), sde.diffusion(x, t)
-        value = phi(x)
+        y = x if x.requires_grad else x.detach().requires_grad_()
+        f, g, value = sde.drift(x, t), sde.diffusion(x, t), phi(y)
         if not isinstance(value, Tensor) or value.shape not in (x.shape, x.shape[:-1]):
             raise ValueError(
                 f"phi: got {tuple(getattr(value, 'shape', ()))} for x of shape {tuple(x.shape)}, "
                 f"needs {tuple(x.shape)} (numbers) or {tuple(x.shape[:-1])} (vectors)"
             )
         numbers = value.shape == x.shape
-        slope = grad(lambda y: phi(y).sum())  # of every particle, as phi mixes none of them
-        total = f * slope(x)
+        slope = _gradient(value, y)
+        total = f * slope
         for column in [] if sde.deterministic else _columns(sde, g, x, numbers):
-            bend = grad(lambda y, v=column: (slope(y) * v).sum())(x)
-            total = total + 0.5 * column * bend
-        return total if numbers else total.sum(-1)
+            total = total + 0.5 * column * _gradient(slope * column, y)
+        total = total if numbers else total.sum(-1)
+        return total if x.requires_grad else total.detach()
 
     return applied
+
+
+def _gradient(values: Tensor, x: Tensor) -> Tensor:
+    """Gradient of each particle's values in the particle: of their sum, as none depends on another.
+
+    It can be differentiated again. Where ``values`` do not depend on ``x`` it is 0.
+    """
+    if not values.requires_grad:
+        return torch.zeros_like(x)
+    return torch.autograd.grad(values.sum(), x, create_graph=True, materialize_grads=True)[0]
 
 
 def _columns(sde: SDE, g: Any, x: Tensor, numbers: bool) -> list[Tensor]:
