@@ -187,6 +187,8 @@ def _sentence(
 
 def _powers(question: Question, typed: sp.Expr, got: Values) -> tuple[str, str] | None:
     """A factor that is a power of one letter, perhaps with a number."""
+    if not typed.free_symbols:
+        return None
     ratio = _each(lambda x, y: x / y, got, question.values)
     for s in question.kinds:
         at = [point[s] for point in question.points]

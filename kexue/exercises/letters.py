@@ -74,4 +74,6 @@ def nearest(name: str, known: Mapping[str, sp.Symbol]) -> str:
     if not known:
         return f"{name!r} is no part of this answer, which is a number"
     letters = ", ".join(dict.fromkeys(s.name for s in known.values()))
+    if len(name) > 1 and all(c in known or c in "ei" for c in name):
+        return f"{name!r} is no letter of this exercise; write a product as {'*'.join(name)}"
     return f"{name!r} is no letter or function of this exercise; its letters: {letters}"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import re
 
+import mpmath
 import sympy as sp
 
-from kexue.exercises.values import named, shown, value
-
-DIGITS_SHOWN = 12
+from kexue.exercises.values import NoValue, named, shown, value
 
 
 def compare_numbers(expected: sp.Expr, typed: sp.Expr, text: str, within: float) -> tuple[str, str]:
@@ -17,7 +16,11 @@ def compare_numbers(expected: sp.Expr, typed: sp.Expr, text: str, within: float)
 
     ``text`` is what was typed: ``0.33`` for 1/3 is right as far as it goes.
     """
-    e, a = value(expected, {}), value(typed, {})
+    e, within = value(expected, {}), max(within, 1e-30)
+    try:
+        a = value(typed, {})
+    except NoValue:
+        return "undefined", "it has no value, or a very large one"
     if a == e or abs(a - e) <= within * (abs(e) if e != 0 else 1):
         near = "" if abs(a - e) <= 1e-9 * abs(e) else f"within {100 * within:g} percent"
         return "right", near
@@ -29,8 +32,8 @@ def compare_numbers(expected: sp.Expr, typed: sp.Expr, text: str, within: float)
         return "rounding", f"right as far as it goes, to {digits}; more digits are wanted"
     ratio = a / e
     if not ratio.imag and ratio.real > 0:
-        power = round(math.log10(float(ratio.real)))
-        if power and abs(ratio / 10**power - 1) <= within:
+        power = int(mpmath.nint(mpmath.log10(ratio.real)))
+        if power and abs(ratio / mpmath.mpf(10) ** power - 1) <= within:
             if abs(power) == 2:
                 way = "a percentage for a fraction" if power > 0 else "a fraction for a percentage"
                 return "percent", f"off by a factor 100: {way}?"
@@ -48,7 +51,10 @@ def compare_numbers(expected: sp.Expr, typed: sp.Expr, text: str, within: float)
             words = shown(factor, 4) if words.startswith("about") else words
             return "factor", f"right up to a factor: yours is {words} times the answer"
     if abs(a - e) <= 0.1 * abs(e):
-        return "close", f"within {math.ceil(100 * float(abs(a - e) / abs(e)))} percent, not closer"
+        return (
+            "close",
+            f"within {math.ceil(100 * float(abs(a - e) / abs(e)) - 1e-9)} percent, not closer",
+        )
     return "differs", f"yours is {shown(a)}; too {_way(a, e)}"
 
 

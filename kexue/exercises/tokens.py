@@ -45,7 +45,7 @@ _WORDS = """exp log ln sqrt sin cos tan sinh cosh tanh sech arcsin arccos arctan
     artanh asin acos atan asinh acosh atanh erf erfc abs Gamma gamma factorial"""
 FUNCTIONS = set(_WORDS.split())
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)"
+    r"\s*(?:(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     r"|(?P<word>[A-Za-z][A-Za-z0-9]*(?:_(?:\{[^{}]{1,20}\}|[A-Za-z0-9]+))*)"
     r"|(?P<operation>\*\*|[-+*/^()!|]))"
 )
@@ -77,7 +77,7 @@ def tokens(text: str) -> list[Token]:
         raise Unreadable("the answer is empty")
     if "\\" in text:
         return _tex_tokens(text)
-    text, found, here = _ascii(text), [], 0
+    text, found, here = _ascii(re.sub(r"\^ *\{([^{}]*)\}", r"^(\1)", text)), [], 0
     while here < len(text.rstrip()):
         match = _TOKEN.match(text, here)
         if not match:
@@ -116,7 +116,7 @@ def _one_side(text: str) -> str:
     left, equals, right = text.rpartition("=")
     if not equals or r"\sum" in text or r"\prod" in text:  # those are refused further down
         return text
-    if not re.fullmatch(r"\s*[^-+*/^()=]{1,40}", left):
+    if not re.fullmatch(r"[^-+*/^=:<>!\"']{1,40}", left):
         raise Unreadable("'=' is not allowed; the answer is one formula, not an equation")
     return right
 
@@ -130,11 +130,11 @@ def _ascii(text: str) -> str:
         after = text[i + 1 : i + 2]
         if c in GREEK:  # a space on both sides: two letters side by side are a product
             joined = after == "_" or after in ACCENTS or after.isdigit()
-            out += f" {GREEK[c]}" + ("" if joined else " ")
+            out += (" " * (out[-1:] != "_")) + GREEK[c] + " " * (not joined)
         elif c in ACCENTS:
             if not out[-1:].isalpha():
                 raise Unreadable(f"the accent {unicodedata.name(c)} needs a letter")
-            out += ACCENTS[c] + ("" if after == "_" else " ")
+            out += ACCENTS[c] + " " * (after != "_")
         else:
             out += c
     return out
@@ -144,6 +144,8 @@ def _ascii(text: str) -> str:
 
 
 def _tex_tokens(text: str) -> list[Token]:
+    accents = "|".join(ACCENTS.values())
+    text = re.sub(rf"(?<![\\A-Za-z])({'|'.join(GREEK.values())})_?({accents})", r"\\\2{\\\1}", text)
     known = "|".join(sorted({*GREEK.values(), *FUNCTIONS}, key=len, reverse=True))
     text = re.sub(rf"(?<![\\A-Za-z])({known})(?![A-Za-z])", r"\\\1 ", text)  # \frac{g^2}{2 theta}
     try:

@@ -18,7 +18,7 @@ LARGEST = 1e150
 POINTS = 24
 _mp = mpmath.MPContext()  # its own precision, so that nothing of the reader's changes
 _mp.dps = DIGITS
-_EXACT = mpmath.mpf(10) ** -AGREE
+_EXACT, _ZERO = mpmath.mpf(10) ** -AGREE, mpmath.mpf(10) ** -42
 
 Point = dict[sp.Symbol, Any]
 Values = list[Any]  # one number a point, None where there is none
@@ -104,7 +104,8 @@ def agrees(a: Values, b: Values, within: float | None = None) -> bool:
 
 
 def _close(x: Any, y: Any, within: Any) -> bool:
-    return x == y or abs(x - y) <= within * max(abs(x), abs(y))
+    gap = abs(x - y)  # the second test: zero, and zero after cancellation
+    return gap <= within * max(abs(x), abs(y)) or gap <= _ZERO
 
 
 def constant(a: Values) -> Any:
@@ -151,7 +152,7 @@ def _draw(kind: str, rng: random.Random) -> Any:
         return _mp.mpf(rng.randint(1, 9))
     if kind == "unit":
         return _mp.mpf(rng.randint(2, 95)) / 97
-    size = _mp.mpf(rng.randint(10, 400)) / 101
+    size = _mp.mpf(rng.choice([n for n in range(10, 400) if n % 101])) / 101  # no integer
     return -size if kind == "real" and rng.random() < 0.5 else size
 
 
@@ -178,7 +179,9 @@ def nice_points(
 _UNITS: Sequence[tuple[str, Any]] = (
     ("", _mp.mpf(1)), ("pi", +_mp.pi), ("sqrt(2)", _mp.sqrt(2)), ("sqrt(pi)", _mp.sqrt(_mp.pi)),
     ("sqrt(2 pi)", _mp.sqrt(2 * _mp.pi)), ("e", +_mp.e), ("log(2)", _mp.log(2)),
-    ("pi^2", _mp.pi**2), ("1/pi", 1 / _mp.pi), ("sqrt(3)", _mp.sqrt(3)), ("i", _mp.j),
+    ("pi^2", _mp.pi**2), ("1/pi", 1 / _mp.pi),
+    ("1/sqrt(2 pi)", 1 / _mp.sqrt(2 * _mp.pi)), ("1/sqrt(pi)", 1 / _mp.sqrt(_mp.pi)),
+    ("sqrt(3)", _mp.sqrt(3)), ("i", _mp.j),
 )  # fmt: skip
 
 
