@@ -15,10 +15,10 @@ from kexue.fokker_planck.laws import (
     GeometricBrownian,
     OrnsteinUhlenbeck,
     Rotation,
-    VariancePreserving,
 )
 from kexue.fokker_planck.sde import SDE, probability_flow, reverse, same_marginals
 from kexue.fokker_planck.simulate import advance, euler_step, platen_step, simulate
+from kexue.fokker_planck.vp import VariancePreserving
 from kexue.fokker_planck.weak import TEST_FUNCTIONS, generator, residual
 
 __all__ = [

@@ -14,8 +14,7 @@ from torch.distributions import LogNormal
 
 from kexue import _check
 from kexue.density import GaussianMixture
-from kexue.fokker_planck.sde import SDE, Field
-from kexue.schedule import Cosine, DiscreteSchedule, Linear, Schedule, Su
+from kexue.fokker_planck.sde import SDE
 
 __all__ = [
     "DoubleWell",
@@ -23,7 +22,6 @@ __all__ = [
     "GeometricBrownian",
     "OrnsteinUhlenbeck",
     "Rotation",
-    "VariancePreserving",
 ]
 
 
@@ -49,7 +47,7 @@ class OrnsteinUhlenbeck(SDE):
 
     def law(self, t: float, start: GaussianMixture) -> GaussianMixture:
         """Exact law at time ``t`` >= 0 of the process that has the law ``start`` at time 0."""
-        t, start = _check.real("t", t, low=0), _mixture("start", start)
+        t, start = _check.real("t", t, low=0), mixture("start", start)
         decay, rate = math.exp(-self.theta * t), 2 * self.theta
         variance = self.sigma**2 * (-math.expm1(-rate * t) / rate if rate else t)
         law = start.noised(decay, math.sqrt(variance))
@@ -107,63 +105,6 @@ class GeometricBrownian(SDE):
         return (self.mu - self.sigma**2 / 2) * x
 
 
-class VariancePreserving(SDE):
-    r"""dx = -b(t) x dt + sqrt(2 b(t)) dw, where b = -d log alpha / dt: diffusion models, forward.
-
-    Its law at t is that of alpha(t) x_0 + sigma(t) eps with the schedule's alpha and sigma.
-
-    Args:
-        schedule: of real times, t in [0, 1]: ``Cosine``, ``Linear``, ``Su`` or your own.
-
-    ``Cosine`` has alpha = 0 at t = 1 and reaches it by an infinite rate b; its law at 1 is N(0, 1),
-    but the SDE has to stop (a reversal: to start) a little earlier.
-
-    Raises:
-        TypeError: a discrete schedule. ValueError: when called with a float, a time outside
-            [0, 1], or one at which the rate is infinite.
-
-    >>> vp = VariancePreserving(Cosine())
-    >>> vp.law(1.0, GaussianMixture([1.0], [3.0], [0.0])).variance
-    tensor(1.)
-    >>> f"{vp.rate(0.5):.4f}"  # pi/2 tan(pi/4)
-    '1.5708'
-    """
-
-    def __init__(self, schedule: Schedule) -> None:
-        if isinstance(schedule, DiscreteSchedule) or not isinstance(schedule, Schedule):
-            raise TypeError(
-                f"schedule: got {schedule!r}, needs a schedule of real times such as Cosine(); "
-                "integer times have no derivative"
-            )
-        self.schedule = schedule
-        super().__init__(
-            lambda x, t: -self.rate(t) * x, lambda x, t: (2 * self.rate(t)) ** 0.5, additive=True
-        )
-
-    def rate(self, t: Any) -> Any:
-        """b(t) = -d log alpha / dt, a float for a float and a tensor for a tensor."""
-        if isinstance(t, Tensor):  # maybe on a GPU: its value is not looked at
-            return _rate(self.schedule, t, torch.tan)
-        rate = _rate(self.schedule, _check.real("t", t, 0, 1), math.tan)
-        if not rate < 1e15:  # tan(pi / 2) is 1.6e16 in double precision
-            raise ValueError(f"t: got {t:g}, where alpha = 0 and the rate is infinite; needs less")
-        return rate
-
-    def law(self, t: float, start: GaussianMixture) -> GaussianMixture:
-        """Exact law at time ``t`` in [0, 1] of the process that has the law ``start`` at time 0."""
-        return _mixture("start", start).noised(*self.schedule(_check.real("t", t, 0, 1)))
-
-    def score(self, start: GaussianMixture) -> Field:
-        """grad log p_t(x), a function of (x, t), where p_0 is ``start``.
-
-        >>> score = VariancePreserving(Linear()).score(GaussianMixture([1.0], [0.0], [1.0]))
-        >>> score(torch.tensor([2.0]), 0.3)  # N(0, 1) stays N(0, 1)
-        tensor([-2.])
-        """
-        _mixture("start", start)
-        return lambda x, t: self.law(t, start).score(x)
-
-
 class Rotation(SDE):
     """dx = omega (-x_2, x_1) dt in the plane, without noise: the continuity equation alone.
 
@@ -179,7 +120,7 @@ class Rotation(SDE):
 
     def law(self, t: float, start: GaussianMixture) -> GaussianMixture:
         """Exact law at time ``t``: ``start``, of event shape (2,), turned by omega t."""
-        start = _mixture("start", start)
+        start = mixture("start", start)
         if start.event_shape != (2,):
             raise ValueError(f"start: got event shape {tuple(start.event_shape)}, needs (2,)")
         angle = self.omega * _check.real("t", t)
@@ -275,21 +216,8 @@ class DoubleWellLaw:
         return x[: shape.numel()].reshape(shape)
 
 
-def _rate(schedule: Schedule, t: Any, tan: Callable) -> Any:
-    """-d log alpha / dt at a float or a tensor, by hand where the schedule is one of ours."""
-    if isinstance(schedule, Cosine):
-        return math.pi / 2 * tan(math.pi / 2 * t)
-    if isinstance(schedule, Linear):
-        return (schedule.beta_min + (schedule.beta_max - schedule.beta_min) * t) / 2
-    if isinstance(schedule, Su):
-        return 10 * t
-    with torch.enable_grad():
-        time = torch.as_tensor(t, dtype=torch.float64).detach().requires_grad_()
-        (slope,) = torch.autograd.grad(schedule.log_alpha(time), time)
-    return -slope if isinstance(t, Tensor) else -slope.item()
-
-
-def _mixture(name: str, law: Any) -> GaussianMixture:
+def mixture(name: str, law: Any) -> GaussianMixture:
+    """Check that ``law`` is a Gaussian mixture."""
     if not isinstance(law, GaussianMixture):
         raise TypeError(f"{name}: got {type(law).__name__}, needs a GaussianMixture")
     return law

@@ -67,14 +67,10 @@ def generator(sde: SDE, phi: TestFunction) -> Field:
     @torch.enable_grad()
     def applied(x: Tensor, t: Any) -> Tensor:
         x = _check.tensor("x", x)
-        y = x if x.requires_grad else x.detach().requires_grad_()
+        # What is derived by is y alone: f and g are of x, so that L may be applied to an L phi.
+        y = x.clone() if x.requires_grad else x.detach().requires_grad_()
         f, g, value = sde.drift(x, t), sde.diffusion(x, t), phi(y)
-        if not isinstance(value, Tensor) or value.shape not in (x.shape, x.shape[:-1]):
-            raise ValueError(
-                f"phi: got {tuple(getattr(value, 'shape', ()))} for x of shape {tuple(x.shape)}, "
-                f"needs {tuple(x.shape)} (numbers) or {tuple(x.shape[:-1])} (vectors)"
-            )
-        numbers = value.shape == x.shape
+        numbers = _is_of_numbers(value, x)
         slope = _gradient(value, y)
         total = f * slope
         for column in [] if sde.deterministic else _columns(sde, g, x, numbers):
@@ -83,6 +79,16 @@ def generator(sde: SDE, phi: TestFunction) -> Field:
         return total if x.requires_grad else total.detach()
 
     return applied
+
+
+def _is_of_numbers(value: Any, x: Tensor) -> bool:
+    """Whether ``value`` has one entry a number of ``x``, (n,), or one a vector of ``x``, (n, d)."""
+    shape = getattr(value, "shape", None)
+    if shape != x.shape and (x.ndim < 2 or shape != x.shape[:-1]):
+        got = type(value).__name__ if shape is None else f"shape {tuple(shape)}"
+        or_vectors = f" (numbers) or {tuple(x.shape[:-1])} (vectors)" if x.ndim > 1 else ""
+        raise ValueError(f"phi(x): got {got}, needs shape {tuple(x.shape)}{or_vectors}")
+    return shape == x.shape
 
 
 def _gradient(values: Tensor, x: Tensor) -> Tensor:
@@ -142,7 +148,7 @@ def residual(
     >>> f"{r.estimate:.4f}"  # dt E x^2
     '0.0134'
     """
-    x = particles(sde, x, step, noise)
+    x, applied = particles(sde, x, step, noise), _apply(sde, phi)
     if len(x) < 2:
         raise ValueError(f"x: got {len(x)} particle, needs two or more for a standard error")
     eps = None
@@ -151,7 +157,7 @@ def residual(
     after = phi(step(sde, x, t, dt, eps))
     if antithetic and eps is not None:
         after = (after + phi(step(sde, x, t, dt, -eps))) / 2
-    gap = (after - phi(x)) / dt - _apply(sde, phi)(x, t)
+    gap = (after - phi(x)) / dt - applied(x, t)
     return Residual(gap.mean().item(), gap.std().item() / math.sqrt(len(gap)))
 
 
