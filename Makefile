@@ -20,7 +20,8 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test $(STAGES) mutate-core notebooks set-repository colab colab-widgets bench clean
+.PHONY: help book serve test $(STAGES) mutate-core notebooks set-repository colab clean-room colab-freeze \
+        colab-widgets artifact bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,8 +77,17 @@ set-repository: $(STAMP) ## name the repository everywhere: make set-repository 
 colab: $(STAMP) book ## write the plain notebooks that Colab opens into _build/colab
 	@$(BIN)/python tools/colab.py
 
+clean-room: colab ## run what Colab opens under Colab's packages, from an empty folder (downloads 1 to 5 GB)
+	$(BIN)/python tools/clean_room.py $(ONLY) $(if $(STORE),--store)
+
+colab-freeze: $(STAMP) ## fetch the list of packages that Colab has now
+	$(BIN)/python tools/colab_freeze.py
+
 colab-widgets: $(STAMP) ## run an explorer under the widget versions that Colab has (downloads them)
 	$(BIN)/python tools/test_colab_widgets.py
+
+artifact: $(STAMP) ## make a chapter's stored results again: make artifact CHAPTER=ddpm-bayes (a GPU, minutes)
+	@$(BIN)/python tools/artifact.py "$(CHAPTER)" $(ARGS)
 
 bench: $(STAMP) ## time the hot paths against their peers (which it installs); ONLY=fourier_fit: one script
 	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt --editable '.[bench]'

@@ -1,9 +1,9 @@
 """Run an explorer under Colab's widget versions and compare what it stores with this environment.
 
-``python tools/test_colab_widgets.py`` makes a virtual environment with the versions that Colab has
-(it needs a package index), runs one notebook there and one here, and fails unless the stored
-explorers agree, the widget answers a request, and under a stand-in for ``google.colab`` the output
-is the live widget alone, through Colab's own widget manager.
+``make colab-widgets`` makes a virtual environment with the versions that Colab has (it needs a
+package index), runs one notebook there and one here, and fails unless the stored explorers agree,
+the widget answers a request, and under a stand-in for ``google.colab`` the output is the live
+widget alone, through Colab's own widget manager.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# googlecolab/backend-info a724079 (2026-08-19); Colab's Python is 3.13
-PINS = [
-    *("ipython==7.34.0", "ipykernel==6.17.1", "ipywidgets==7.7.1", "widgetsnbextension==3.6.10"),
-    *("jupyterlab_widgets==3.0.16", "anywidget==0.9.21", "jupyter_client==7.4.9"),
-    *("traitlets==5.7.1", "tornado==6.5.7", "numpy==2.1.3", "matplotlib==3.10.0"),
-    *("sympy==1.14.0", "nbformat==5.11.1", "nbclient==0.10.4"),
+sys.path.insert(0, str(ROOT))
+
+from tools import colab_freeze  # noqa: E402  (the folder above is where it is found)
+
+NAMES = [
+    *("ipython", "ipykernel", "ipywidgets", "widgetsnbextension", "jupyterlab-widgets"),
+    *("anywidget", "jupyter-client", "traitlets", "tornado", "numpy", "matplotlib", "sympy"),
+    *("nbformat", "nbclient"),
 ]
+PINS = [f"{name}=={colab_freeze.read().packages[name]}" for name in NAMES]
 
 CELLS = [
     """
@@ -110,11 +113,11 @@ def main() -> int:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
             subprocess.run([python, "-m", "pip", "install", "-q", *PINS], check=True)
         there, here = run(python), run(Path(sys.executable))
-    sys.path.insert(0, str(ROOT))
     from kexue.explore.stored import differences
 
     text = "".join(o.get("text", "") for o in there[0])
-    faults = [] if "7.7.1" in text else [f"ipywidgets is {text.strip()}, not 7.7.1"]
+    colabs = colab_freeze.read().packages["ipywidgets"]
+    faults = [] if colabs in text else [f"ipywidgets is {text.strip()}, not {colabs}"]
     for number in (1, 2):
         bundles = [
             next(o["data"] for o in outputs[number] if "data" in o) for outputs in (there, here)
