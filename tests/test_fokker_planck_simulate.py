@@ -93,6 +93,7 @@ SCALAR = {
     "double well": DoubleWell(0.8),
     "price": GeometricBrownian(0.4, 0.6),
     "sinh": SDE(lambda x, t: x / 2 + (1 + x**2).sqrt(), lambda x, t: (1 + x**2).sqrt()),
+    "itself": SDE(lambda x, t: x, lambda x, t: x),
     "in time": SDE(lambda x, t: torch.sin(x) * t, lambda x, t: 0.5 + t**2, additive=True),
     "in both": SDE(lambda x, t: torch.cos(x) - t, lambda x, t: 0.5 + t * torch.tanh(x)),
 }
@@ -260,7 +261,7 @@ def test_simulate_yields_every_state_and_composes_the_step():
 
 @pytest.mark.parametrize("step", [euler_step, platen_step])
 @pytest.mark.parametrize("noise", ["normal", "three-point"])
-@pytest.mark.parametrize("name", ["ou", "price", "in both", "elementwise", "matrix", "circle"])
+@pytest.mark.parametrize("name", ["ou", "itself", "in both", "elementwise", "matrix", "circle"])
 def test_advance_is_the_last_state_of_simulate(step, noise, name):
     """With one block the noise is the same, and the in-place Euler step is the Euler step."""
     x = (

@@ -145,9 +145,9 @@ def advance(
 ) -> Tensor:
     """The state after ``steps`` equal steps from ``start`` to ``stop``, and only that: fast.
 
-    On a CPU the particles go in blocks that stay in a core's cache, each through all steps. Noise
-    is most of the time; "two-point" takes a tenth of that of "normal" and has the same weak order
-    under ``euler_step``.
+    On a CPU the particles go in blocks that stay in a core's cache, each through all steps. Normal
+    noise is then most of the time; "two-point", of the same weak order under ``euler_step``, costs
+    about a tenth of it, and the whole a third.
 
     Args:
         sde, x, step, noise, generator: as in ``simulate``. With one block the noise is that of
@@ -155,7 +155,8 @@ def advance(
         compile: run 8 steps or more as one function of ``torch.compile``, for a GPU: where the SDE
             acts on each number alone the state then stays in registers. Compiling takes seconds,
             once for an SDE; its functions must be ones that torch.compile can trace.
-        block: particles at a time; by default 2^15 numbers on a CPU, all at once elsewhere.
+        block: particles at a time, which is what f and g see; by default 2^15 numbers on a CPU, all
+            at once elsewhere.
 
     With a generator the result is reproducible. Another ``block``, or ``compile``, draws the same
     law in another order, and so gives other numbers.
@@ -195,11 +196,10 @@ def advance(
 def _euler_in_place(sde: SDE, x: Tensor, t: float, dt: float, eps: Tensor | None) -> None:
     """``euler_step``, written over x: each sum is one pass over memory and allocates nothing."""
     f, g = _coefficients(sde, x, t, dt, eps)
+    kick = sde.spread(g, eps) if isinstance(g, Tensor) else eps  # before x changes: g may be x
     x.add_(f, alpha=dt)
-    if isinstance(g, Tensor):
-        x.add_(sde.spread(g, eps), alpha=dt**0.5)
-    elif g != 0:
-        x.add_(eps, alpha=g * dt**0.5)
+    if kick is not None:
+        x.add_(kick, alpha=dt**0.5 * (1.0 if isinstance(g, Tensor) else g))
 
 
 def _advance_compiled(sde, x, start, dt, steps, step, noise, generator) -> Tensor:
