@@ -223,18 +223,6 @@ def test_state_dependent_noise_has_its_coefficient_inside():
             assert fokker_planck_gap(pair, plane, x, t) < 1e-8
 
 
-def test_stratonovich_drift_is_that_of_the_chain_rule():
-    """With it, and the ordinary chain rule, log x has the drift mu - sigma^2 / 2 and noise sigma:
-    d/dt E phi = E[f_S phi' + 1/2 g (g phi')'] must be the generator, here for phi = log."""
-    price, x = GeometricBrownian(0.3, 0.5), points(1, 4).exp()[:, 0]
-    g = 0.5 * x
-    inner = torch.full_like(x, 0.5)  # g phi' for phi = log: constant, with derivative 0
-    stratonovich = price.stratonovich_drift(x, 0.0) / x + 0.5 * g * 0
-    ito = price.drift(x, 0.0) / x + 0.5 * g**2 * (-1 / x**2)
-    torch.testing.assert_close(inner, g / x)
-    torch.testing.assert_close(stratonovich, ito)
-
-
 def test_rotation_carries_the_density_along():
     sde = Rotation(1.3)
 

@@ -103,8 +103,8 @@ def same_marginals(sde: SDE, score: Field, noise: float = 0.0) -> SDE:
 
     dx = [f - 1/2 (1 - lambda^2) g g^T score] dt + lambda g dw
 
-    Adding 1/2 (1 - lambda^2) g^2 grad log p to the velocity takes (1 - lambda^2) of the diffusion
-    away again, because p grad log p = grad p.
+    The noise keeps lambda^2 of the diffusion. The drift does the rest: it carries p along
+    -1/2 (1 - lambda^2) g g^T grad log p, and p grad log p = grad p.
 
     Args:
         score: grad log p_t(x), a function of (x, t), where p_t is the law that ``sde`` has from
@@ -115,7 +115,7 @@ def same_marginals(sde: SDE, score: Field, noise: float = 0.0) -> SDE:
         ValueError: g depends on x (then the drift needs div(g g^T) too, which is not done here), a
             negative ``noise``; when called, a score of another shape than ``x``.
 
-    Source: Song et al. 2021 (arXiv:2011.13456), appendix D; kexue.fm/archives/9461.
+    Source, for lambda = 0: Song et al. 2021 (arXiv:2011.13456), appendix D.1.
 
     >>> stationary = SDE(lambda x, t: -x, 2**0.5)  # keeps N(0, 1)
     >>> flow = same_marginals(stationary, lambda x, t: -x)
