@@ -238,6 +238,8 @@ def _fused(sde: SDE, step: Step, noise: str, count: int) -> Callable:
             x = step(sde, x, t + k * dt, dt, eps)
         return x
 
+    # torch.compile keeps 8 versions of one piece of code and then gives up: each gets its own piece.
+    steps.__code__ = steps.__code__.replace()
     return torch.compile(steps, dynamic=False)
 
 
