@@ -2,7 +2,8 @@
 
 Executes nothing and measures nothing. CPU figures come from ``metadata.kexue.run`` of a notebook,
 where ``make notebooks`` stored them when it ran it; the others from the run cards of the artifacts
-that the notebook reads. A notebook without a record says so.
+that the notebook reads, and from what ``make clean-room`` stored of Colab's packages. A notebook
+without a record says so.
 """
 
 from __future__ import annotations
@@ -145,63 +146,77 @@ class FillStatus(SphinxPostTransform):
 
 def tables(env: BuildEnvironment, here: str, shelf: Path) -> list[nodes.Node]:
     """A row a notebook; then a row a run card."""
-    rows = []
+    root, rows = Path(env.srcdir), []
+    path = root / env.config.kexue_clean_room
+    colab = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"notebooks": {}}
     for page in order(env):
         path = Path(env.doc2path(page))
         if path.suffix == ".ipynb":
             notebook = json.loads(path.read_text(encoding="utf-8"))
-            names = artifacts_of(notebook, path.stem, shelf)
-            rows.append([line(link_to(page, env, here)), *cells_of(run_of(notebook), names)])
-    head = ["Notebook", "CPU time", "Wall time", "Peak memory", "Run with", "Stored results"]
-    found: list[nodes.Node] = [table("Notebooks, on a CPU", head, (26, 9, 9, 11, 27, 18), rows)]
+            tried = [run for slug, run in colab["notebooks"].items() if page.endswith("/" + slug)]
+            rows.append(
+                [
+                    [line(link_to(page, env, here))],
+                    said_of(run_of(notebook), "not measured"),
+                    said_of(tried[0] if tried else None, "not tried with Colab's packages"),
+                    made_by(shelf, artifacts_of(notebook, path.stem, shelf)),
+                ]
+            )
+    head = ["Notebook", "Quick preset, on a CPU", "With Colab's packages", "Stored results"]
+    found: list[nodes.Node] = [table("Notebooks", head, (25, 25, 25, 25), rows)]
     rows = []
     for path in sorted(shelf.glob("*/*card.json"), key=lambda p: (p.parent.name, p.name)):
         card = json.loads(path.read_text(encoding="utf-8"))
         name = path.parent.name if path.name == "card.json" else f"{path.parent.name}, {path.stem}"
+        run = f"{card['precision']}, {card['preset']} preset, seed {card['seed']}"
         rows.append(
             [
-                line(nodes.literal("", name)),
-                line(card["device"].replace("thread(s)", "thread")),
-                line(f"{card['seconds']:,.0f} s"),
-                line(size(card["peak_memory_mb"])),
-                line(f"{card['precision']}, {card['preset']}, seed {card['seed']}"),
-                line(f"{card['date'][:10]}, {versions(card)}"),
+                [line(nodes.literal("", name))],
+                [line(f"{card['seconds']:,.0f} s, {size(card['peak_memory_mb'])}")],
+                [line(device(card))],
+                [line(run), line(f"{versions(card)}, {card['date'][:10]}")],
             ]
         )
-    head = ["Artifact", "Device", "Wall time", "Peak memory", "Run", "Made with"]
-    found.append(table("Stored results", head, (20, 20, 9, 11, 17, 23), rows))
-    return found
+    head = ["Artifact", "Time and memory", "Device", "Made with"]
+    return [*found, table("Stored results", head, (25, 18, 25, 32), rows)]
 
 
-def cells_of(run: Mapping[str, Any] | None, names: list[str]) -> list[nodes.paragraph]:
-    """What the record of a notebook says, in the order of the columns."""
-    results = line(*join([nodes.literal("", name) for name in names])) if names else line("none")
+def said_of(run: Mapping[str, Any] | None, otherwise: str) -> list[nodes.paragraph]:
+    """What a record says: time and memory or first figure, then with what and when."""
     if not run:
-        return [line("not measured"), line("–"), line("–"), line("–"), results]
+        return [line(otherwise)]
+    took = [f"{run['cpu_seconds']:.0f} s of CPU time"]
+    if "peak_memory_mb" in run:
+        took.append(size(run["peak_memory_mb"]))
+    if run.get("first_figure"):
+        took.append(f"{run['first_figure']:.0f} s to the first figure")
+    return [line(", ".join(took)), line(f"{versions(run)}, {run['date'][:10]}")]
+
+
+def made_by(shelf: Path, names: list[str]) -> list[nodes.paragraph]:
+    """What the artifacts of a notebook took."""
+    made = zip(names, cards(shelf, names), strict=True)
     return [
-        line(f"{run['cpu_seconds']:.0f} s"),
-        line(f"{run['seconds']:.0f} s"),
-        line(size(run["peak_memory_mb"])),
-        line(f"{run['date'][:10]}, {versions(run)}, {run['device'].removeprefix('CPU ')}"),
-        results,
-    ]
+        line(
+            nodes.literal("", name),
+            f": {c['seconds']:,.0f} s, {size(c['peak_memory_mb'])}, {device(c)}",
+        )
+        for name, c in made
+    ] or [line("no stored results")]
 
 
-def join(parts: list[nodes.Node]) -> list[Any]:
-    """The parts with commas between them."""
-    return [piece for part in parts for piece in (", ", part)][1:]
-
-
-def table(title: str, head: list[str], widths: Iterable[int], rows: list[list[nodes.Node]]) -> Any:
-    """A table with a title."""
+def table(
+    title: str, head: list[str], widths: Iterable[int], rows: list[list[list[nodes.Node]]]
+) -> nodes.table:
+    """A table with a title, in the style of the ledger's."""
     anchor = "status-" + re.sub(r"\W+", "-", title.lower())
-    made = nodes.table("", nodes.title("", title), classes=["kx-status"], ids=[anchor])
+    made = nodes.table("", nodes.title("", title), classes=["kx-ledger"], ids=[anchor])
     made["classes"].append("colwidths-given")
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=width) for width in widths]
     group += nodes.thead("", nodes.row("", *(nodes.entry("", line(text)) for text in head)))
     group += nodes.tbody(
-        "", *(nodes.row("", *(nodes.entry("", cell) for cell in row)) for row in rows)
+        "", *(nodes.row("", *(nodes.entry("", *cell) for cell in row)) for row in rows)
     )
     made += group
     return made
@@ -221,6 +236,7 @@ def merge(app: Sphinx, env: BuildEnvironment, read: set[str], other: BuildEnviro
 def setup(app: Sphinx) -> None:
     """Register the ``{status-table}`` directive."""
     app.add_config_value("kexue_artifacts", "book/artifacts", "env")
+    app.add_config_value("kexue_clean_room", "tools/clean_room.json", "env")
     app.add_node(status_table)
     app.add_directive("status-table", StatusTable)
     app.connect("env-merge-info", merge)
