@@ -202,6 +202,20 @@ def test_every_kind_of_mutant_is_made():
         assert kind in names
 
 
+def test_derivatives_have_mutants_of_their_own():
+    x, t = sp.symbols("x t", real=True)
+    p, f = sp.Function("p")(x, t), sp.Function("f")(x)
+    stated = sp.diff(p, x, 2) + sp.diff(f * p, x)
+    found = {name: mutant for name, mutant in mutants(stated)}
+    assert sp.diff(p, x) + sp.diff(f * p, x) in found.values()
+    assert sp.diff(p, x, 3) + sp.diff(f * p, x) in found.values()
+    assert not any("squared" in name for name in found)  # p(x^2, t) is no slip in print
+    score = score_stated(outcome(stated, stated))
+    assert score.killed == score.total > 20
+    inside = sp.Function("p")(sp.tanh(x))
+    assert sp.Function("p")(sp.tanh(x**2)) in [mutant for _, mutant in mutants(inside)]
+
+
 def test_index_shift_prefers_the_chapters_own_symbol():
     beta = sp.Symbol(r"\bar{\beta}_{t}", positive=True)
     before = sp.Symbol(r"\bar\beta_{t - 1}", positive=True)

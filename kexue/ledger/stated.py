@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from kexue.ledger.checks import Outcome
 from kexue.ledger.tex import spelling
@@ -96,9 +97,10 @@ def mutants(e: sp.Expr, table: Iterable[sp.Symbol] = ()) -> Iterator[tuple[str, 
     r"""Yield (what was changed, the changed expression), each changed expression once.
 
     A term with the other sign, dropped or doubled; a factor dropped; a power one more, one less
-    or inverted; an exponent negated, a conjugate dropped; the whole negated, doubled, halved; two
-    symbols swapped; an index shifted by one, per occurrence, read off the TeX names (``\beta_t``
-    for ``\beta_{t-1}``, ``a_2`` for ``a_1`` if both are in ``table``); an integer one more.
+    or inverted; an exponent negated, a conjugate dropped; a derivative one order lower or higher;
+    the whole negated, doubled, halved; two symbols swapped; an index shifted by one, per
+    occurrence, read off the TeX names (``\beta_t`` for ``\beta_{t-1}``, ``a_2`` for ``a_1`` if
+    both are in ``table``); an integer one more.
 
     >>> x, y = sp.symbols("x y")
     >>> [str(m) for _, m in mutants(x * y**2)][:3]
@@ -132,6 +134,13 @@ def _mutants(e: sp.Expr, table: Mapping[str, sp.Symbol]) -> Iterator[tuple[str, 
             yield f"{node} squared", _put(e, path, node**2)
         elif isinstance(node, sp.conjugate):
             yield f"{node} without the conjugate", _put(e, path, node.args[0])
+        elif isinstance(node, sp.Derivative):
+            for x in dict.fromkeys(node.variables):
+                fewer = list(node.variables)
+                fewer.remove(x)
+                lower = sp.diff(node.expr, *fewer) if fewer else node.expr
+                yield f"{node} without one d/d{x}", _put(e, path, lower)
+                yield f"{node} with one more d/d{x}", _put(e, path, sp.diff(node, x))
         elif isinstance(node, sp.exp):
             yield f"exponent of {node} negated", _put(e, path, 1 / node)
     yield "the whole negated", -e
@@ -175,8 +184,16 @@ def neighbors(s: sp.Symbol, table: Mapping[str, sp.Symbol] | None = None) -> lis
 
 
 def _sites(e: sp.Expr, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], sp.Basic]]:
+    """The places in e where print can go wrong, each with its path.
+
+    Not what a derivative is taken by (it has mutants of its own), nor the symbols of p(x, t), which
+    belong to the name of the function.
+    """
     yield path, e
-    for i, argument in enumerate(e.args):
+    if isinstance(e, AppliedUndef) and all(isinstance(x, sp.Symbol) for x in e.args):
+        return
+    inside = e.args[:1] if isinstance(e, sp.Derivative) else e.args
+    for i, argument in enumerate(inside):
         yield from _sites(argument, (*path, i))
 
 
