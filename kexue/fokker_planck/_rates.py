@@ -116,8 +116,12 @@ class Implicit:
 
         In this form rounding cannot create mass: what leaves a cell is what enters the next.
         """
-        y, p = dgttrs(*self.factors, p)[0], p.copy()
-        flow = 2 * (self.up * y[:-1] - self.down * y[1:])
-        p[:-1] -= flow
-        p[1:] += flow
+        y = dgttrs(*self.factors, p)[0]
+        flow = self.up * y[:-1]
+        flow -= self.down * y[1:]
+        flow *= 2
+        p = p.copy()
+        below, above = p[:-1], p[1:]
+        below -= flow
+        above += flow
         return p

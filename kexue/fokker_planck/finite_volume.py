@@ -117,12 +117,12 @@ class FiniteVolumes:
         points = _check.integer("points", points, low=1, high=16)
         nodes, weights = nodes_of(points, len(self.shape))
         half = torch.tensor([axis.h / 2 for axis in self._axes], dtype=torch.float64)
-        p, centers = torch.zeros(math.prod(self.shape), dtype=torch.float64), self.centers
+        p, centers = torch.zeros(self.shape, dtype=torch.float64), self.centers
         # Few cells: all nodes at once; many: one node of every cell at a time, to save memory.
-        block = max(1, 2**16 // len(p))
-        for node, weight in zip(nodes.split(block), weights.split(block), strict=True):
-            p += weight @ density(centers + node * half).to(p).reshape(len(weight), -1)
-        p = p.reshape(self.shape)
+        block = max(1, 2**16 // p.numel())
+        for i in range(0, len(nodes), block):
+            values = density(centers + half * nodes[i : i + block]).to(p)
+            p += (weights[i : i + block] @ values.reshape(-1, p.numel())).reshape(self.shape)
         mass = self.mass(p)
         if not abs(mass - 1) <= tolerance:
             raise ValueError(
