@@ -20,7 +20,7 @@ from typing import Any
 import sympy as sp
 
 from kexue.exercises.letters import nearest
-from kexue.exercises.tokens import DEEPEST, FUNCTIONS, Token, Unreadable, spelled, tokens
+from kexue.exercises.tokens import DEEPEST, FUNCTIONS, Token, Unreadable, tokens
 
 POWER = 100  # the largest power that is a number
 BITS = 2000  # the longest integer
@@ -105,7 +105,7 @@ def within_limits(e: sp.Expr) -> sp.Expr:
             raise Unreadable(f"powers above {POWER} are not allowed")
     if growth(e) > 2:
         raise Unreadable("an exponential of an exponential of an exponential is not allowed")
-    if _terms(e) > TERMS:
+    if terms(e) > TERMS:
         raise Unreadable(f"more than {TERMS} terms, multiplied out, are not allowed")
     return e
 
@@ -121,9 +121,9 @@ def growth(e: sp.Expr) -> int:
     return max(map(growth, e.args))
 
 
-def _terms(e: sp.Expr) -> float:
+def terms(e: sp.Expr) -> float:
     """At most how many terms ``e`` has when it is multiplied out."""
-    inner = [_terms(part) for part in e.args] or [1.0]
+    inner = [terms(part) for part in e.args] or [1.0]
     if e.is_Add:
         return sum(inner)
     if e.is_Mul:
@@ -291,6 +291,3 @@ def apply(name: str, argument: sp.Expr) -> sp.Expr:
     if value.has(sp.zoo, sp.nan, sp.oo):
         raise Unreadable(f"{name}({argument}) is infinite")
     return value
-
-
-__all__ = ["Unreadable", "growth", "read_answer", "read_sympy", "spelled", "within_limits"]
