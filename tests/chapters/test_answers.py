@@ -96,6 +96,7 @@ def test_the_answers_cell_is_folded_and_the_line_is_stored(path):
     cells = nbformat.read(path, as_version=4).cells
     cell, *examples = [c for c in cells if "answers" in c.metadata.get("tags", [])]
     assert "hide-input" in cell.metadata.tags and "expect(" in cell.source
+    assert cell.metadata["mystnb"]["code_prompt_show"] == "Show the answers"  # a warning
     line = repr(answers.Answers({label: () for label in declared}))
     assert [o["data"]["text/plain"] for o in cell.outputs] == [line]
     assert examples, "one visible example"
