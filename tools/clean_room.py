@@ -24,10 +24,12 @@ import sys
 import tempfile
 import threading
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -40,7 +42,7 @@ NOTEBOOKS = ROOT / "_build" / "colab"
 RECORD = ROOT / "tools" / "clean_room.json"
 FIRST_FIGURE = 20.0  # CPU seconds, at most, the installation included
 RUNNER = """
-import json, os, sys, time
+import json, os, re, sys, time
 import nbformat, nbclient
 
 path = sys.argv[1]
@@ -64,7 +66,7 @@ start = time.monotonic()
 try:
     client.execute()
 except nbclient.exceptions.CellExecutionError as error:
-    done["error"] = str(error)[-3000:]
+    done["error"] = re.sub(r"\\x1b\\[[0-9;]*m", "", str(error))[-3000:]
 done["seconds"] = round(time.monotonic() - start, 1)
 nbformat.write(nb, path)
 print("\\n@@" + json.dumps(done))
@@ -107,16 +109,28 @@ def build_wheel(address: str, folder: Path) -> Path:
     return next(folder.glob("kexue-*.whl"))
 
 
+def imported() -> list[str]:
+    """Return what the notebooks import of Colab's packages, by the name that pip knows."""
+    code = ""
+    for path in NOTEBOOKS.rglob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        code += "\n".join(c.source for c in cells if c.cell_type == "code") + "\n"
+    modules = set(re.findall(r"^\s*(?:import|from) (\w+)", code, re.MULTILINE))
+    known, colab = metadata.packages_distributions(), colab_freeze.read().packages
+    names = {canonicalize_name(n) for module in modules for n in known.get(module, [])}
+    return sorted(names & colab.keys())
+
+
 def make_venv(folder: Path, python: str) -> Path:
     """Make the environment, if it is not there; return its interpreter.
 
-    It holds what the book needs and all that this needs, in Colab's versions: the rest of Colab's
-    packages play no part. Torch's build is the one that the package index has; what a build for
-    CUDA brings along is its own.
+    It holds what the book needs, what the notebooks import and all that these need, in Colab's
+    versions: the rest of Colab's packages play no part. Torch's build is the one that the package
+    index has; what a build for CUDA brings along is its own.
     """
     inside = folder / "bin" / "python"
     names = sorted({Requirement(r).name for r in colab_freeze.asked()} - {"python"})
-    names += ["ipython", "ipykernel", "jupyter_client", "nbclient", "nbformat"]
+    names += ["ipython", "ipykernel", "jupyter_client", "nbclient", "nbformat", *imported()]
     if not inside.exists():
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
     pins = [
@@ -128,7 +142,13 @@ def make_venv(folder: Path, python: str) -> Path:
     constraints.write_text("".join(pins), encoding="utf-8")
     install = [str(inside), "-m", "pip", "install", "-q", "-c", str(constraints), *names]
     subprocess.run(install, check=True)
+    uninstall(inside)
     return inside
+
+
+def uninstall(python: Path) -> None:
+    """Remove the book's package, which the setup cell is to install."""
+    subprocess.run([python, "-m", "pip", "uninstall", "-qq", "-y", "kexue"], check=True)
 
 
 def frozen(python: Path) -> dict[str, str]:
@@ -160,7 +180,7 @@ def run(python: Path, path: Path, wheel: Path, scratch: Path) -> tuple[dict, lis
                 cell.source = cell.source.replace(f'"git+{repository()}"', f'"{wheel}"')
     copy = scratch / "empty" / path.name
     nbformat.write(nb, copy)
-    subprocess.run([python, "-m", "pip", "uninstall", "-qq", "-y", "kexue"], check=True)
+    uninstall(python)
     environment = {
         **KERNEL_ENV,
         "HOME": str(scratch / "home"),
