@@ -39,6 +39,7 @@ EQ, FIG = ANCHOR.format("eq-a"), ANCHOR.format("fig-a")
 FAR = f"{SITE}{THERE}.html"
 
 SAME = [
+    "$$x$$ with words after it, or $$y$$ before\nand below",
     "# A title\n\nA paragraph with `code`, ``a ` tick``, $a_{1}$ and **bold**.",
     "| a | b |\n|---|---|\n| $x\\mid y$ | `{eq}` |",
     "```python\n{eq}`eq-a` $$ (eq-a)\n:::{note}\n```",
@@ -60,6 +61,7 @@ TURNED = {
     "{cite:t}`ho`": "[Ho et al. (2020)](https://ho)",
     "a {cite}`ho\n` b": "a ([Ho et al., 2020](https://ho)) b",
     "{math}`a^2`, x{sup}`2`, {code}`f(x)`": "$a^2$, x<sup>2</sup>, `f(x)`",
+    "[part](#a-heading)": f"[part]({SITE}{HERE}.html#a-heading)",
     "[](#eq-a) [](../b/there.md) [it](../b/there.ipynb#part)": f"[(1.1)](#eq-a) "
     f"[There]({FAR}) [it]({FAR}#part)",
     "![a cat](cat.png)": "![a cat](https://github.com/you/book/raw/main/book/a/cat.png)",

@@ -2,8 +2,9 @@
 
 The cells are those of the book, with their outputs. MyST is resolved (``tools/plain.py``) into
 plain Markdown with the numbers that the pages show; captions of figures follow them as text. The
-notebooks go to ``_build/colab/<part>/<slug>.ipynb``; the deploy workflow publishes that folder as
-the branch that the pages' Colab buttons open. Never edit them.
+notebooks go to ``_build/colab/<part>/<slug>.ipynb`` and behind the download buttons of the pages
+in ``_build/html``; the deploy workflow publishes that folder as the branch that the pages' Colab
+buttons open. Never edit them.
 """
 
 from __future__ import annotations
@@ -163,6 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--doctrees", type=Path, default=ROOT / "_build" / ".doctrees")
     parser.add_argument("--out", type=Path, default=ROOT / "_build" / "colab")
+    parser.add_argument("--pages", type=Path, default=ROOT / "_build" / "html")
     options = parser.parse_args(arguments)
     labels = labels_at(options.doctrees)
     if options.out.exists():
@@ -178,6 +180,9 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(nbformat.writes(made).rstrip("\n") + "\n", encoding="utf-8")
+        download = options.pages / "_sources" / f"{page}.ipynb"
+        if download.is_file():
+            shutil.copyfile(path, download)
         print(path.relative_to(options.out))
     url = repository()
     readme = README.format(site=site_of(url), repository=url)

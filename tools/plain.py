@@ -21,6 +21,7 @@ TAG = r"\tag{%s}"  # how an equation shows its number; slides may want \qquad (%
 FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,}|~{3,}|:{3,}) *(?:\{(?P<name>[^}]+)\})?(?P<rest>.*)$"
 )
+DISPLAY = re.compile(r"^ *\$\$(?!.*\$\$ *[^ (])")  # not $$x$$ with words after it
 CLOSED = re.compile(r"^(?P<body>.*?)\$\$ *(?:\((?P<label>[^()\s]+)\))? *$")
 TARGET = re.compile(r"^ *\((?P<name>[^()\s]+)\)= *$")
 DROPPED = re.compile(r"^(?:\+\+\+.*|%.*| *\{[.#][^{}]*\} *)$")  # breaks, comments, attributes
@@ -89,7 +90,7 @@ class Plain:
             taken: tuple[list[str], int] | None = None
             if fence := FENCE.match(line):
                 taken = self.fenced(fence, lines, at)
-            elif line.lstrip().startswith("$$"):
+            elif DISPLAY.match(line):
                 taken = self.display(lines, at)
             elif target := TARGET.match(line):
                 taken = [anchor(target["name"]), ""], at + 1
@@ -303,7 +304,9 @@ class Plain:
             name = url[1:]
             kind = "equations" if name in self.labels["equations"] else "labels"
             place = self.labels[kind].get(name)
-            return self.address(place, name) if place else url  # else: a heading of this page
+            if place is None:  # a heading: only the page knows its anchor
+                return f"{self.site}{self.page}.html{url}"
+            return self.address(place, name)
         path, _, fragment = url.partition("#")
         if not picture and path.endswith((".md", ".ipynb")):
             return f"{self.site}{self.page_of(path)}.html" + (f"#{fragment}" if fragment else "")
