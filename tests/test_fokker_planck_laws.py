@@ -199,7 +199,9 @@ def test_double_well_samples(noise):
     for phi in (torch.square, torch.tanh, torch.cos, lambda x: (x > 0).double()):
         value = phi(x)
         assert abs(value.mean() - law.expect(phi)) < 4 * value.std() / math.sqrt(n)
-    assert law.sample().shape == () and law.sample(3).shape == (3,)
+    assert (
+        law.sample().shape == () and law.sample(3).shape == (3,) and law.sample((1,)).shape == (1,)
+    )
 
 
 @pytest.mark.parametrize(

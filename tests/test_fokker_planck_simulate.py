@@ -338,7 +338,7 @@ def test_compiled_loop_without_the_compiler(monkeypatch, name, noise):
 
 
 def test_compiled_loop_of_an_ode_is_exact(monkeypatch):
-    """dx = (t - x) dt over 70 steps, two full functions and a rest, against the plain recursion."""
+    """dx = (t - x) dt over 70 steps, full functions and a rest, against the plain recursion."""
     monkeypatch.setattr(torch, "compile", lambda f, **_: f)
     module._fused.cache_clear()
     sde, x, dt = SDE(lambda x, t: t - x, 0.0), 2.0, 0.8 / 70
