@@ -50,8 +50,8 @@ hand; corrections go to [the repository]({repository}).
 def site_of(url: str) -> str:
     """Return the address at which a GitHub repository's pages are published.
 
-    >>> site_of("https://github.com/you/kexue")
-    'https://you.github.io/kexue/'
+    >>> site_of("https://github.com/you/notes")
+    'https://you.github.io/notes/'
     """
     owner, name = urlsplit(url).path.strip("/").split("/")
     return f"https://{owner}.github.io/{name}/"
