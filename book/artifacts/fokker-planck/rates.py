@@ -91,14 +91,20 @@ class Means:
 
 
 def line(h: list[float], error: list[float], se: list[float]) -> dict:
-    """Slope of log |error| against log h by least squares with weights, and its standard error."""
-    x, y = np.log(h), np.log(np.abs(error))
-    w = (np.abs(error) / np.array(se)) ** 2
-    x0 = (w * x).sum() / w.sum()
-    spread = (w * (x - x0) ** 2).sum()
-    slope = (w * (x - x0) * y).sum() / spread
-    even = np.polyfit(x, y, 1)[0]  # every point the same weight
-    return dict(slope=float(even), weighted=float(slope), slope_se=float(spread**-0.5))
+    """Slope of log |error| against log h by least squares, and what the errors' errors do to it.
+
+    Of the points that are more than 10 standard errors from zero, all with the same weight.
+    """
+    h, error, se = (np.abs(np.array(v)) for v in (h, error, se))
+    used = error > 10 * se
+    if used.sum() < 2:
+        return dict(slope=None, slope_se=None, points=int(used.sum()))
+    x = np.log(h[used]) - np.log(h[used]).mean()
+    w = x / (x @ x)
+    spread = np.sqrt(w**2 @ (se[used] / error[used]) ** 2)
+    return dict(
+        slope=float(w @ np.log(error[used])), slope_se=float(spread), points=int(used.sum())
+    )
 
 
 def plain(case: str, step: Callable, noise: str, counts: tuple, batch: int, batches: int,
@@ -178,7 +184,7 @@ def sampling(sizes: tuple, repeats: int, steps: int, device: torch.device, refer
     squares = np.zeros((len(sizes), len(NAMES), repeats))
     for r in range(repeats):
         x = started("double well", sizes[-1], device, torch.float32)
-        x = advance(WELL, x, 0.0, 1.0, steps, platen_step)
+        x = advance(WELL, x, 0.0, 1.0, steps, platen_step, compile=device.type == "cuda")
         for k, name in enumerate(NAMES):
             phi = TEST_FUNCTIONS[name](x)
             for j, n in enumerate(sizes):
@@ -196,8 +202,8 @@ def sampling(sizes: tuple, repeats: int, steps: int, device: torch.device, refer
 
 FULL = dict(
     batch=2**27, batches=8, counts=(32, 64, 128, 256), price_counts=(8, 16, 32, 64, 128),
-    platen_counts=(8, 16, 32, 64, 128), small=2**24, smalls=6, levels=(32, 64, 128, 256),
-    price_levels=(8, 16, 32, 64), sizes=tuple(2**k for k in range(10, 28)), repeats=32,
+    platen_counts=(8, 16, 32, 64), small=2**24, smalls=6, levels=(64, 128, 256, 512),
+    price_levels=(8, 16, 32, 64), sizes=tuple(2**k for k in range(10, 28)), repeats=64,
 )  # fmt: skip
 SMOKE = dict(
     batch=2**12, batches=2, counts=(2, 4), price_counts=(2, 4), platen_counts=(2, 4), small=2**10,
@@ -223,13 +229,13 @@ def measure(device: torch.device, preset: str, seed: int, say) -> dict:
         reference = out["references"][case]
         found = plain(case, step, noise, counts, p["batch"], p["batches"], device, reference)
         out["plain"].append(found)
-        slopes = {k: round(f["slope"], 4) for k, f in found["fits"].items()}
+        slopes = {k: f["slope"] for k, f in found["fits"].items()}
         say(f"{case} {step.__name__} {noise} {slopes} last {found['rows'][-1]}")
     for case, levels in (("double well", p["levels"]), (shots[-1][0], p["price_levels"])):
         found = coupled(case, platen_step, levels, p["small"], p["smalls"], device)
         out["coupled"].append(found)
-        slopes = {k: round(f["slope"], 4) for k, f in found["fits"].items()}
+        slopes = {k: f["slope"] for k, f in found["fits"].items()}
         say(f"{case} Platen coupled {slopes} last {found['rows'][-1]}")
-    out["sampling"] = sampling(p["sizes"], p["repeats"], 64, device, well)
+    out["sampling"] = sampling(p["sizes"], p["repeats"], 256, device, well)
     say(f"sampling {out['sampling']['fits']}")
     return out
