@@ -287,6 +287,19 @@ def test_order_in_time_with_coefficients_that_depend_on_it(method, order):
     assert l1(cells, last(frozen.evolve(frozen.project(TWO), [0, 1], 64, method)), exact) > 0.05
 
 
+@pytest.mark.parametrize("method, at", [(METHODS[0], 0.5), (METHODS[1], 1.0)])
+def test_the_time_at_which_a_step_takes_its_coefficients(method, at):
+    """Crank-Nicolson at the middle, implicit Euler at the end: one step, coefficients frozen."""
+    start, t, dt = spike(CELLS), 0.2, 0.3
+    moving = SDE(lambda x, t: t * x, lambda x, t: 1 + t)
+    frozen = SDE(lambda x, _: (t + at * dt) * x, 1 + t + at * dt)
+    one, other = (
+        last(FiniteVolumes(sde, [(-1, 1, 5)]).evolve(start, [t, t + dt], 1, method))
+        for sde in (moving, frozen)
+    )
+    assert torch.allclose(one, other, atol=1e-14)
+
+
 def plane_law(alpha, sigma):
     law = PLANE.noised(alpha, sigma)
     return lambda x: law.log_prob(x).exp()
