@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=("full", "smoke"), default="full")
     parser.add_argument("--seed", type=int, default=0)
     stages = ("throughput", "rates", "plane")
-    parser.add_argument("--stage", choices=stages, nargs="+", default=stages)
+    parser.add_argument("--stage", choices=(*stages, "coupled"), nargs="+", default=stages)
     args = parser.parse_args()
     device, full = runtime.device(), args.preset == "full"
     runtime.seed_everything(args.seed)
@@ -86,6 +86,8 @@ def main() -> None:
         timed("throughput", lambda: throughput.measure(device, n, steps, repeats, args.seed, say))
     if "rates" in args.stage:
         timed("rates", lambda: rates.measure(device, args.preset, args.seed, say))
+    if "coupled" in args.stage:  # a part of "rates"
+        metrics["rates"]["coupled"] = rates.second_order(device, args.preset, args.seed, say)
     if "plane" in args.stage:
         timed("forward", lambda: plane.there(law, size, *shared, arrays))
         timed("back", lambda: plane.returned(law, size, *shared, say))

@@ -202,7 +202,7 @@ def sampling(sizes: tuple, repeats: int, steps: int, device: torch.device, refer
 
 FULL = dict(
     batch=2**27, batches=8, counts=(32, 64, 128, 256), price_counts=(8, 16, 32, 64, 128),
-    platen_counts=(8, 16, 32, 64), small=2**24, smalls=6, levels=(64, 128, 256, 512),
+    platen_counts=(8, 16, 32, 64), small=2**24, smalls=24, levels=(64, 128, 256, 512),
     price_levels=(8, 16, 32, 64), sizes=tuple(2**k for k in range(10, 28)), repeats=64,
 )  # fmt: skip
 SMOKE = dict(
@@ -211,13 +211,27 @@ SMOKE = dict(
 )  # fmt: skip
 
 
+def second_order(device: torch.device, preset: str, seed: int, say) -> list[dict]:
+    """Platen's step by differences of coupled levels, for both processes."""
+    torch.manual_seed(seed + 1)
+    p, out = FULL if preset == "full" else SMOKE, []
+    for case, levels, batches in (
+        ("double well", p["levels"], p["smalls"]),
+        ("geometric Brownian motion", p["price_levels"], max(1, p["smalls"] // 4)),
+    ):
+        out.append(coupled(case, platen_step, levels, p["small"], batches, device))
+        slopes = {k: f["slope"] for k, f in out[-1]["fits"].items()}
+        say(f"{case} Platen coupled {slopes} last {out[-1]['rows'][-1]}")
+    return out
+
+
 def measure(device: torch.device, preset: str, seed: int, say) -> dict:
     torch.manual_seed(seed)
     p = FULL if preset == "full" else SMOKE
     grid = dict(cells=2000, substeps=500) if preset == "full" else dict(cells=200, substeps=50)
     well, price = well_reference(**grid), price_reference()
     say(f"references {well} {price}")
-    out = dict(functions=list(NAMES), references={"double well": well}, plain=[], coupled=[])
+    out = dict(functions=list(NAMES), references={"double well": well}, plain=[])
     out["references"]["geometric Brownian motion"] = price
     shots = (
         ("double well", euler_step, "normal", p["counts"]),
@@ -231,11 +245,7 @@ def measure(device: torch.device, preset: str, seed: int, say) -> dict:
         out["plain"].append(found)
         slopes = {k: f["slope"] for k, f in found["fits"].items()}
         say(f"{case} {step.__name__} {noise} {slopes} last {found['rows'][-1]}")
-    for case, levels in (("double well", p["levels"]), (shots[-1][0], p["price_levels"])):
-        found = coupled(case, platen_step, levels, p["small"], p["smalls"], device)
-        out["coupled"].append(found)
-        slopes = {k: f["slope"] for k, f in found["fits"].items()}
-        say(f"{case} Platen coupled {slopes} last {found['rows'][-1]}")
+    out["coupled"] = second_order(device, preset, seed, say)
     out["sampling"] = sampling(p["sizes"], p["repeats"], 256, device, well)
     say(f"sampling {out['sampling']['fits']}")
     return out
