@@ -12,7 +12,7 @@
    coarsest grid within the tolerance, set-up included. Particles: Platen's step, as many paths and
    steps as make |bias| + 2 standard errors the tolerance, with the least work.
 
-The biases are computed without sampling, see ``_diffusions``. About four CPU minutes.
+The biases are computed without sampling, see ``_diffusions``. About three CPU minutes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Make the table of particles against cells again, with its run card: five minutes, one core.
+"""Make the table of particles against cells again, with its run card: three minutes, one core.
 
     python book/artifacts/fokker-planck-peers/make.py
 
