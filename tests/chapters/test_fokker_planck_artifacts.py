@@ -338,17 +338,26 @@ def test_the_bound_follows_and_holds_for_the_sde_but_not_for_the_ode():
 
 
 def test_few_steps_or_a_poor_score_which_dominates():
-    """chi2: at 10 Euler steps the steps, at 250 the learning; the ODE pays more for the latter."""
-    exact = {
-        (r["route"], r["steps"]): r for r in METRICS["back"]["rows"] if r["times"] == "squares"
-    }
-    both = {(r["route"], r["steps"]): r for r in METRICS["learned"]["rows"]}
-    for route in {k[0] for k in both}:
-        learning = both[route, 250]["chi2"] - exact[route, 250]["chi2"]
+    """KL(p || q) less its floor: the two errors add, at 10 Euler steps the steps, at 250 learning.
+
+    Not by chi2, whose cells depend on the number of particles (here there are fewer).
+    """
+    floor = {k: METRICS[k]["perfect"]["kl_pq"] for k in ("back", "learned")}
+    exact, both = (
+        {(r["route"], r["steps"]): r["kl_pq"] - floor[k] for r in METRICS[k]["rows"] if squares(r)}
+        for k in ("back", "learned")
+    )
+    for route, steps in both:
+        learning = both[route, 250] - exact[route, 250]
+        assert both[route, steps] == pytest.approx(exact[route, steps] + learning, rel=0.2)
         if "Euler" in route:
-            assert exact[route, 10]["chi2"] > 10 * learning
-        assert learning > 2 * exact[route, 250]["chi2"]
-    assert both["ODE, Heun", 250]["chi2"] > 3 * both["SDE 1, Euler", 250]["chi2"]
+            assert exact[route, 10] > 10 * learning
+        assert learning > 3 * exact[route, 250]
+    assert both["ODE, Heun", 250] > 3 * both["SDE 1, Euler", 250]
+
+
+def squares(row: dict) -> bool:
+    return row.get("times", "squares") == "squares"
 
 
 def test_learned_histograms_are_the_ones_measured(tools, law, stored):
