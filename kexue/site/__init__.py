@@ -8,6 +8,9 @@ so another book can use it as it stands.
 ``figures``     alt text on every picture, vector figures that follow the theme
 ``ledger``      a mark beside every numbered equation, and the page of them all
 ``status``      what it takes to run each notebook, from stored records
+``exercises``   the parts of an exercise: statement, hint, solution
+``sheets``      exercises and solutions to print, cut out of the chapters
+``slips``       steps of a chapter with a planted error, to be found
 ``labels``      numbers, titles and citations of all pages in one file, for other outputs
 ``launch``      the Colab button opens a plain notebook on another branch
 ``explorers``   stored explorers as numbered figures, and the script that moves them
@@ -36,11 +39,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
         launch,
         ledger,
         paper,
+        sheets,
         status,
         typography,
     )
 
-    parts = assets, figures, ledger, status, labels, launch, explorers, paper, typography
+    parts = assets, figures, ledger, status, sheets, labels, launch, explorers, paper, typography
     for part in parts:
         part.setup(app)
     return {
