@@ -75,7 +75,7 @@ Over.
 """
 
 
-def check():
+def check(b=b):
     defined("eq-one-line", a * x + b)
     square = a**2 * x**2 + 2 * a * b * x + b**2
     proved("eq-one-square", (a * x + b) ** 2, square, by="by hand", given=["eq-one-line"])
@@ -199,8 +199,10 @@ def test_another_text_makes_other_sheets(book):
     build(book)
     text = TEXT.replace("a secret", "a riddle").replace(r"\alpha_t x +", r"\alpha_t x -")
     text = text.replace("(ex-one-2)=", "(other)=").replace("{ref}`ex-one-2`", "it")
-    write(book / "sub/one.ipynb", text, check)
+    assert "gamma" not in page(book, "out/sheets/one-errors").text
+    write(book / "sub/one.ipynb", text, lambda: check(sp.Symbol(r"\gamma", positive=True)))
     assert build(book) == []
+    assert r"\gamma" in page(book, "out/sheets/one-errors").select("div.math")[1].text
     assert "riddle" in page(book, "out/sheets/one-solutions").text
     assert len(page(book, "out/sheets/one-solutions").select(".kx-exercise")) == 1
     assert r"\alpha_t x -" in page(book, "out/sheets/one-exercises").text
