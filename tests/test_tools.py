@@ -49,10 +49,19 @@ def test_normalize_leaves_nothing_random():
     assert last.metadata == {"tags": ["keep"]}
     assert [o.get("text") for o in last.outputs] == ["a\na\n", None, None]
     assert last.outputs[1].data == {"text/plain": "Slider()"}
-    assert last.outputs[2].data == {"image/svg+xml": "<svg>\n <g/>\n</svg>\n"}
+    assert last.outputs[2].data == {"image/svg+xml": "<svg>\n<g/>\n</svg>\n"}
     assert "widgets" not in nb.metadata
     assert nb.metadata.language_info == {"name": "python"}
     assert nbs.text_of(nbs.normalize(copy.deepcopy(nb))) == nbs.text_of(nb)
+
+
+def test_a_slim_picture_keeps_its_places_to_a_hundredth():
+    svg = '<svg>\n  <path d="M 1.23456 -0.001 \n    L 20 -3.999\n" id="p1.23456"/>\n'
+    svg += ' <use x="10.5000" transform="scale(0.015625)"/>\n</svg>\n'
+    slim = '<svg>\n<path d="M 1.23 0\nL 20 -4\n" id="p1.23456"/>\n'
+    slim += '<use x="10.5" transform="scale(0.015625)"/>\n</svg>\n'
+    assert nbs.slim_svg(svg) == slim
+    assert nbs.slim_svg(slim) == slim
 
 
 def test_a_change_of_code_makes_outputs_stale_a_change_of_words_does_not():

@@ -167,9 +167,16 @@ def normal_outputs(outputs: Iterable[NotebookNode], count: int) -> Iterable[Note
 
 
 def slim_svg(svg: str) -> str:
-    """Return an SVG without its metadata block and without spaces at the ends of lines."""
+    """Return an SVG without metadata and indentation, its places to a hundredth of a point."""
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE)
+    svg = re.sub(r"[ \t]*\n\s*", "\n", svg)
+    places = r'(?<= )(?:d|x|y|x1|y1|x2|y2|cx|cy)="[^"]*"'
+    return re.sub(places, lambda m: re.sub(r"-?\d+\.\d{3,}", _hundredth, m[0]), svg)
+
+
+def _hundredth(number: re.Match) -> str:
+    text = f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def execute(nb: NotebookNode, folder: Path) -> NotebookNode:
