@@ -55,11 +55,11 @@ def slips(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> list[dict[str, An
 
     Returns
     -------
-    Up to three dictionaries of strings, in the order of the chapter: ``label``; ``wrong``, the
-    equation with the slip, in TeX; ``cases``, for which values of a letter it is written out, if it
-    is; ``what``, the slip in words with formulas between dollars; ``kind``; ``at``, values at which
-    it is wrong; ``so``, what the definitions then give; ``values``, what the right and the wrong
-    side are there. Also ``srepr``, the mutant, exact.
+    Up to three dictionaries, in the order of the chapter: ``label``; ``wrong``, the equation with
+    the slip, in TeX; ``cases``, for which values of a letter it is written out, if it is; ``what``,
+    the slip in words with formulas between dollars; ``kind``; ``at``, values at which it is wrong,
+    ``so``, what the definitions then give, and ``values``, what the right and the wrong side are
+    there, three lists of TeX; ``srepr``, the mutant, exact.
     """
     parts = {r["label"]: list(map(sp.sympify, r["record"].get("srepr", ()))) for r in rows}
     table = tex.symbol_table(e for some in parts.values() for e in some)
@@ -227,7 +227,7 @@ def _put_in(e: sp.Expr, given: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
 
 def _example(
     stated: sp.Expr, mutant: sp.Expr, given: Mapping[sp.Symbol, sp.Expr], verdict: Any
-) -> tuple[str, str, tuple[str, str]]:
+) -> tuple[list[str], list[str], list[str]]:
     """Values at which the two differ, simple ones if they will do; all in TeX."""
     whole = [_put_in(e, given) for e in (stated, mutant)]
     names = sorted({f.func for e in whole for f in e.atoms(AppliedUndef)}, key=str)
@@ -253,9 +253,9 @@ def _example(
     so = [(s, _put_in(s, given).xreplace(point)) for s in also]
     said += [f"{sp.latex(key)} = {_number(value)}" for key, value in point.items()]
     return (
-        r",\ ".join(said),
-        r",\ ".join(f"{sp.latex(s)} {_number_of(v)}" for s, v in so if v.is_number),
-        (_number_of(sides[0]), _number_of(sides[1])),
+        said,
+        [f"{sp.latex(s)} {_number_of(v)}" for s, v in so if v.is_number],
+        [_number_of(side) for side in sides],
     )
 
 

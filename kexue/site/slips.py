@@ -1,10 +1,10 @@
 """Find the error: steps of a chapter, each with one slip of the pen, the answer folded.
 
-What is shown was planted elsewhere (``kexue_slips`` names the function); a slip is a dictionary of
-strings: the equation's ``label``; ``wrong``, the equation with the slip, in TeX; ``cases``, for
-which values of a letter it is written out; ``what``, the slip in words with formulas between
-dollars; ``at``, values at which it is wrong, ``so``, what the definitions then give, and
-``values``, what the right and the wrong side are there, with their signs of equality.
+What is shown was planted elsewhere (``kexue_slips`` names the function). A slip is a dictionary:
+the equation's ``label``; ``wrong``, the equation with the slip, in TeX; ``cases``, for which values
+of a letter it is written out; ``what``, the slip in words with formulas between dollars; ``at``,
+values at which it is wrong, ``so``, what the definitions then give, and ``values``, what the right
+and the wrong side are there, with their signs of equality: three lists of TeX.
 """
 
 from __future__ import annotations
@@ -80,14 +80,19 @@ def answer(slip: Mapping[str, Any], row: Mapping[str, Any]) -> list[nodes.Node]:
     if isinstance(what[0], nodes.Text):
         what[0] = nodes.Text(what[0][:1].upper() + what[0][1:])
     right, wrong = map(said, slip["values"])
-    at = nodes.math("", slip["at"])
-    so = [", which gives ", nodes.math("", slip["so"])] if slip["so"] else []
+    at, so = listed(slip["at"]), listed(slip["so"])
+    so = [", which gives ", *so] if so else []
     end = [". The right side is then ", *right, "; with the error it is ", *wrong, "."]
     return [
         line(*what, ". The page has"),
         *recalled([row]),
-        line("To see it, take ", at, *so, *end),
+        line("To see it, take ", *at, *so, *end),
     ]
+
+
+def listed(formulas: Iterable[str]) -> list[nodes.Node]:
+    """Formulas with commas between them, where a line may break."""
+    return [part for f in formulas for part in (nodes.Text(", "), nodes.math("", f))][1:]
 
 
 def said(value: str) -> list[nodes.Node]:
