@@ -13,6 +13,7 @@ reads the records, executes nothing, and marks every numbered equation with what
 ``sweep``     every premise wrong in turn: what does each equation rest on?
 ``stated``    every slip of the pen in a statement: does the check notice?
 ``slips``     three slips of the pen in a chapter, for readers to find
+``brief``     expressions in TeX as one writes them: p for p(x, t)
 ``runner``    runs a notebook's cells tagged ``ledger`` for both
 ``tex``       TeX as a tree of tokens; the table of symbols by their TeX names
 ``names``     where a name in TeX ends, and which need no table

@@ -20,6 +20,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from kexue.ledger import tex
+from kexue.ledger.brief import brief
 from kexue.ledger.display import equations
 from kexue.ledger.stated import mutants
 from kexue.symbolic import equal
@@ -135,9 +136,11 @@ def kind_of(name: str, stated: sp.Expr, table: Mapping[str, Any]) -> tuple[str, 
             if not (old == 2 * new and abs(old) == 2) and not (old == -new and abs(old) < 2):
                 return None
             things[1] = things[0].base ** new
-        if kind == "swap" and len({_letter(s) for s in things}) > 1:
-            return None
-        return kind, words.format(*map(sp.latex, things))
+        if kind == "swap":
+            inside = {x for f in stated.atoms(AppliedUndef) for x in f.free_symbols}
+            if len({_letter(s) for s in things}) > 1 or inside & set(things):
+                return None
+        return kind, words.format(*(brief(thing, stated) for thing in things))
     return None
 
 
@@ -155,7 +158,7 @@ def _readable(row: Mapping[str, Any], parts: list[sp.Expr]) -> bool:
     """Whether an equation is proved, one expression, of the right length, with a left side."""
     if row["record"]["kind"] != "proved" or len(parts) != 1 or not isinstance(parts[0], sp.Expr):
         return False
-    size = len(sp.latex(parts[0]))
+    size = len(brief(parts[0], parts[0]))
     return sp.count_ops(parts[0]) in OPERATIONS and size in LETTERS and left(row["tex"]) is not None
 
 
@@ -199,7 +202,7 @@ def _plant(
                          row["record"].get("at", {}).items()]  # fmt: skip
                 return {
                     "label": row["label"],
-                    "wrong": f"{left(row['tex'])} = {sp.latex(mutant)}",
+                    "wrong": f"{left(row['tex'])} = {brief(mutant, stated)}",
                     "cases": r",\ ".join(cases),
                     "what": what,
                     "kind": kind,
@@ -213,7 +216,7 @@ def _plant(
 
 def _plain(mutant: sp.Expr, stated: sp.Expr) -> bool:
     """Whether one slip is all that seems to have changed, and something is left."""
-    shown, true = sp.latex(mutant), sp.latex(stated)
+    shown, true = brief(mutant, stated), brief(stated, stated)
     alike = difflib.SequenceMatcher(None, shown, true, autojunk=False).ratio()
     return alike > 0.7 and len(shown) <= len(true) + 30 and sp.count_ops(mutant) >= 2
 
