@@ -176,7 +176,7 @@ def test_the_solution_sheet_has_both_and_no_room(book):
     sheet = page(book, "out/sheets/one-solutions").select_one(".kx-sheet")
     assert [len(box.select(".kx-solution")) for box in sheet.select(".kx-exercise")] == [1, 1]
     assert sheet.text.count("secret") == 3 and sheet.select_one(".kx-solution pre")
-    assert not sheet.select(".kx-room, details, .kx-name") and "Compare" not in sheet.text
+    assert not sheet.select(".kx-room, details, .kx-pupil") and "Compare" not in sheet.text
     assert "Raw statement" in sheet.text
 
 

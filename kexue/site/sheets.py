@@ -161,7 +161,7 @@ def compose(app: Sphinx, chapter: str, kind: str, found: list[Exercise]) -> node
     if kind == "solutions":
         top += line("The exercises of ", source, ", each with its solution.")
     else:
-        top += nodes.paragraph("", "Name:", classes=["kx-name"])
+        top += nodes.paragraph("", "Name:", classes=["kx-pupil"])
     if kind == "exercises":
         top += line("Exercises of ", source, ". Numbers such as (1.2) are equations of that page;")
         top[-1] += nodes.Text(" those that are named here stand at the end of the sheet.")

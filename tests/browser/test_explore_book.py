@@ -42,6 +42,8 @@ def test_every_explorer_moves_and_returns(site, visit):
         for figure in ready(page):
             figure.scroll_into_view_if_needed()
             start = shown(figure)
+            for row in figure.locator(".kx-row").all():
+                assert row.locator(".kx-name").is_visible(), (path, row.inner_text())
             for control in figure.locator(".kx-row input, .kx-row select").all():
                 where = (path, control.get_attribute("name"))
                 move(page, figure, control, start, where)
