@@ -6,18 +6,21 @@ Showing a card asks the machine nothing: read from its file it looks the same ev
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
+import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from html import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -39,6 +42,27 @@ def write(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    """Write an npz whose bytes depend on the arrays alone (LZMA, no dates), at once.
+
+    Raises
+    ------
+    ValueError
+        If there is no array, or one of objects, which could not be read without pickle.
+    """
+    if not arrays:
+        raise ValueError("arrays: got none, needs at least one, by name")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as file:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = zipfile.ZIP_LZMA
+            file.writestr(info, member.getvalue())
+    write(Path(path), archive.getvalue())
 
 
 @dataclass(frozen=True)

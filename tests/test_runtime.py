@@ -390,3 +390,29 @@ def test_every_stored_artifact_is_the_one_on_its_card(path):
 def test_the_repository_is_named_as_in_the_books_configuration():
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
     assert config["repository"]["url"] == runtime.REPOSITORY
+
+
+# -- arrays that are stored ----------------------------------------------------------------------
+
+
+def test_an_npz_depends_on_its_arrays_alone(tmp_path):
+    arrays = dict(x=np.arange(6.0).reshape(2, 3).T, counts=np.array([1, 2], np.uint16))
+    first, second = tmp_path / "a" / "one.npz", tmp_path / "two.npz"
+    runtime.write_npz(first, **arrays)
+    runtime.write_npz(second, **arrays)
+    assert first.read_bytes() == second.read_bytes()
+    back = np.load(first)
+    assert back.files == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].dtype == array.dtype
+    runtime.write_npz(second, **{**arrays, "x": arrays["x"] + 1})
+    assert first.read_bytes() != second.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "two.npz"]  # nothing half-written
+
+
+@pytest.mark.parametrize("arrays", [{}, {"x": np.array([None])}])
+def test_an_npz_of_nothing_or_of_objects_is_refused_and_leaves_no_file(tmp_path, arrays):
+    with pytest.raises(ValueError):
+        runtime.write_npz(tmp_path / "x.npz", **arrays)
+    assert list(tmp_path.iterdir()) == []

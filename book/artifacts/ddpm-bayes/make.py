@@ -11,10 +11,8 @@ digits, hanzi, measure; each leaves its times in ``times.json`` until ``measure`
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import time
-import zipfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -147,7 +145,7 @@ def train(run: Run, name: str) -> None:
             run.say(f"{name} {step:6d} loss {now:.4f}, held out {held_out[-1][1]:.4f}")
     end = time.perf_counter()
     curve = torch.stack(losses).float().cpu().numpy()
-    write_npz(
+    runtime.write_npz(
         run.out / f"{name}-loss.npz",
         loss=curve.astype(np.float16),
         held_out_step=np.array([step for step, _ in held_out], np.int32),
@@ -200,17 +198,6 @@ def strips(run: Run, model, s, n: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(seen, 1).cpu(), torch.cat(guessed, 1).cpu()
 
 
-def write_npz(path: Path, **arrays) -> None:
-    """An npz whose bytes depend on the arrays alone (LZMA, no dates)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy")
-            info.compress_type = zipfile.ZIP_LZMA
-            archive.writestr(info, member.getvalue())
-
-
 def evaluate(run: Run) -> None:
     """Measure both models; write samples, strips, metrics and the card."""
     metrics, best = {}, (run.p["counts"][-2], "posterior")
@@ -244,7 +231,7 @@ def evaluate(run: Run) -> None:
                 1000 if run.preset == "full" else 50).tolist()], np.int32)  # fmt: skip
             arrays["strip_x_t"] = measure.to_bytes(seen, -3, 3).numpy()
             arrays["strip_x0"] = measure.to_bytes(guessed).numpy()
-        write_npz(run.out / f"{name}-samples.npz", **arrays)
+        runtime.write_npz(run.out / f"{name}-samples.npz", **arrays)
         run.say(f"{name} { ({k: v for k, v in m.items() if k != 'table'}) }")
     notes = run.out / "times.json"
     metrics["runs"] = json.loads(notes.read_text()) if notes.is_file() else {}

@@ -12,12 +12,10 @@ and takes the others from ``--out``; metrics.json says from which revision each 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import tempfile
 import time
-import zipfile
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -32,17 +30,6 @@ import torch
 from kexue import _run_card, data, runtime
 
 HANZI = Path(data.__file__).with_name("data_files") / "hanzi32.npz"
-
-
-def write_npz(path: Path, **arrays) -> None:
-    """An npz whose bytes depend on the arrays alone (LZMA, no dates)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy")
-            info.compress_type = zipfile.ZIP_LZMA
-            archive.writestr(info, member.getvalue())
 
 
 def narrow(array: torch.Tensor) -> np.ndarray:
@@ -111,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.out, prefix=".unfinished-") as name:
         folder = Path(name)
         if model is not None:
-            write_npz(folder / "plane.npz", **{k: narrow(v) for k, v in arrays.items()})
+            runtime.write_npz(folder / "plane.npz", **{k: narrow(v) for k, v in arrays.items()})
             model.save(folder / "score.safetensors")
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         names = ("metrics.json", "plane.npz", "score.safetensors")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from pathlib import Path
 
 import coder
@@ -14,19 +12,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from kexue import runtime
+
 EXAMPLES = 4  # of each kind: several peaks, lopsided, ordinary
 SHOWN = 12  # characters kept as bytes
-
-
-def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    """An npz whose bytes depend on the arrays alone (LZMA, no dates)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy")
-            info.compress_type = zipfile.ZIP_LZMA
-            archive.writestr(info, member.getvalue())
 
 
 def examples(run, kept: int) -> Tensor:
@@ -73,7 +62,7 @@ def write(run, metrics: dict, folder: Path) -> None:
     size, symbols = run.size.cpu(), run.symbols.cpu()
     floor = run.gather([torch.full((len(g.index),), chosen[g.size][-1]) for g in run.groups])
     models = coder.models(run.frequency[kept], size[kept].numpy())
-    write_npz(
+    runtime.write_npz(
         folder / "positions.npz",
         index=kept.int().numpy(),
         low=run.low.cpu()[kept].short().numpy(),
@@ -99,7 +88,7 @@ def write(run, metrics: dict, folder: Path) -> None:
         overhead=32 * sum(map(len, messages)) / metrics["rates"][r]["model_bits"] - 1,
     )
     images = ((run.rebuilt[:SHOWN].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    write_npz(
+    runtime.write_npz(
         folder / "characters.npz",
         rate=np.array(r, np.int32),
         low=run.low.cpu()[mine].short().numpy(),
