@@ -1,10 +1,12 @@
 """What every test can rely on: no window system, the same random numbers, nothing left behind."""
 
 import html
+import importlib
 import json
 import os
 import random
 import re
+import sys
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
 os.environ.setdefault("KEXUE_QUIET", "1")
@@ -55,6 +57,19 @@ def records(cells) -> dict[str, dict]:
     text = "".join("".join(o["data"].get("text/html", "")) for o in outputs)
     found = [json.loads(html.unescape(r)) for r in re.findall(r'data-ledger="([^"]*)"', text)]
     return {record["label"]: record for record in found}
+
+
+@pytest.fixture(scope="module")
+def tools(request):
+    """The modules TOOLS of an artifact's FOLDER, which is on the path only while they are used."""
+    folder, names = str(request.module.FOLDER), request.module.TOOLS
+    sys.path.insert(0, folder)
+    try:
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(folder)
+        for name in names:
+            sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """The stored experiments of the Fokker-Planck chapter: a wrong file, count or number fails here."""
 
-import importlib
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +14,11 @@ from kexue.fokker_planck import TEST_FUNCTIONS, platen_step
 
 SLUG = "fokker-planck"
 FOLDER = Path(__file__).parents[2] / "book" / "artifacts" / SLUG
+TOOLS = ("plane", "rates", "throughput", "learned")
 CARD = runtime.RunCard.from_json(FOLDER / "card.json")
 METRICS = json.loads((FOLDER / "metrics.json").read_text())
 WAYS, RATES = METRICS["throughput"]["ways"], METRICS["rates"]
 N = METRICS["forward"]["particles"]
-
-
-@pytest.fixture(scope="module")
-def tools():
-    """The artifact's own modules; its folder is on the path only while they are imported."""
-    names = ("plane", "rates", "throughput", "learned")
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in names:
-            sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

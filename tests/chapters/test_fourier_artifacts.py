@@ -1,9 +1,7 @@
 """The stored densities of the Fourier chapter: a wrong file, law, byte or number fails here."""
 
-import importlib
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +14,10 @@ from kexue.density import FourierDensity
 
 SLUG = "fourier-density"
 FOLDER = Path(__file__).parents[2] / "book" / "artifacts" / SLUG
+TOOLS = ("coder", "measure", "codec", "study")
 CARD = runtime.RunCard.from_json(FOLDER / "card.json")
 METRICS = json.loads((FOLDER / "metrics.json").read_text())
 MODELS = ("logistic", "dfp", "fourier", "histogram")
-
-
-@pytest.fixture(scope="module")
-def tools():
-    """The artifact's own modules; its folder is on the path only while they are imported."""
-    names = ("coder", "measure", "codec", "study")
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in names:
-            sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")
