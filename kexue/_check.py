@@ -70,6 +70,12 @@ def integer(name: str, value: Any, low: int | None = None, high: int | None = No
     return number
 
 
+def sample_shape(value: Any, low: int = 1) -> torch.Size:
+    """Return the argument ``sample_shape``, a size or several, each >= ``low``, as a shape."""
+    sizes = [value] if isinstance(value, int) else list(value)
+    return torch.Size(integer("sample_shape", size, low=low) for size in sizes)
+
+
 def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Return one finite real number within ``low <= value <= high`` as a ``float``."""
     wrong = (bool, str, complex, np.bool_, np.complexfloating)  # the last loses its imaginary part

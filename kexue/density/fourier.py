@@ -179,8 +179,7 @@ class FourierDensity(Distribution):
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
         """Independent draws, shape ``sample_shape + batch_shape``."""
         with torch.no_grad():
-            sizes = [sample_shape] if isinstance(sample_shape, int) else list(sample_shape)
-            sizes = [_check.integer("sample_shape", size, low=0) for size in sizes]
+            sizes = _check.sample_shape(sample_shape, low=0)
             device = self.a.device if generator is None else generator.device
             shape, double = (*sizes, *self.batch_shape), torch.float64
             u = torch.rand(shape, generator=generator, dtype=double, device=device)

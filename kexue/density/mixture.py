@@ -120,8 +120,7 @@ class GaussianMixture(Distribution):
 
     def sample(self, sample_shape: Any = (), *, generator: torch.Generator | None = None) -> Tensor:
         """Independent draws, shape ``sample_shape + event_shape``."""
-        sizes = [sample_shape] if isinstance(sample_shape, int) else list(sample_shape)
-        shape = torch.Size(_check.integer("sample_shape", size, low=1) for size in sizes)
+        shape = _check.sample_shape(sample_shape)
         count = shape.numel()
         device = self._m.device if generator is None else generator.device
         with torch.no_grad():

@@ -202,8 +202,7 @@ class DoubleWellLaw:
 
         (x^2 - 1)^2 = (|x| - 1)^2 (|x| + 1)^2 is at least (|x| - 1)^2, the exponent of that law.
         """
-        sizes = [sample_shape] if isinstance(sample_shape, int) else list(sample_shape)
-        shape = torch.Size(_check.integer("sample_shape", size, low=1) for size in sizes)
+        shape = _check.sample_shape(sample_shape)
         like = {"generator": generator, "dtype": torch.float64}
         if generator is not None:
             like["device"] = generator.device

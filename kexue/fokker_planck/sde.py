@@ -198,10 +198,15 @@ def _scaled(sde: SDE, noise: float, time: Callable = lambda t: t) -> Any:
     return lambda x, t: noise * sde.diffusion(x, time(t))
 
 
-def _known_score(sde: SDE, score: Any, noise: Any) -> float:
-    """Check what flow, family and reversal share."""
+def check_sde(sde: Any) -> None:
+    """Refuse what is no SDE."""
     if not isinstance(sde, SDE):
         raise TypeError(f"sde: got {type(sde).__name__}, needs an SDE")
+
+
+def _known_score(sde: SDE, score: Any, noise: Any) -> float:
+    """Check what flow, family and reversal share."""
+    check_sde(sde)
     if not callable(score):
         raise TypeError(f"score: got {type(score).__name__}, needs a function of (x, t)")
     if not sde.additive:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kexue import _check
 from kexue.fokker_planck._noise import NOISES, Noise
-from kexue.fokker_planck.sde import SDE
+from kexue.fokker_planck.sde import SDE, check_sde
 
 __all__ = ["advance", "euler_step", "platen_step", "simulate"]
 
@@ -117,7 +117,7 @@ def simulate(
         raise ValueError(f"times: got {times}, needs a list of at least two times")
     if any(s <= t for t, s in itertools.pairwise(times)):
         raise ValueError("times: needs strictly increasing times")
-    draw = _source(sde, x, times[0], noise, generator)
+    draw = source(sde, x, times[0], noise, generator)
 
     @torch.no_grad()
     def states() -> Iterator[Tensor]:
@@ -181,7 +181,7 @@ def advance(
         return _finite(_advance_compiled(sde, x, start, dt, steps, step, noise, generator), stop)
     result = torch.empty_like(x, memory_format=torch.contiguous_format)
     for state, place in zip(x.split(block), result.split(block), strict=True):
-        draw = _source(sde, state, start, noise, generator)
+        draw = source(sde, state, start, noise, generator)
         if step is euler_step:
             place.copy_(state)
             for k in range(steps):
@@ -261,8 +261,7 @@ def _coefficients(sde: SDE, x: Tensor, t: Any, dt: Any, eps: Tensor | None) -> t
 
 def particles(sde: Any, x: Any, step: Any, noise: Any) -> Tensor:
     """Check what ``simulate`` and ``advance`` share; return the particles."""
-    if not isinstance(sde, SDE):
-        raise TypeError(f"sde: got {type(sde).__name__}, needs an SDE")
+    check_sde(sde)
     x = _check.tensor("x", x)
     if x.ndim == 0:
         raise ValueError("x: got a single number, needs particles of shape (n,) or (n, d)")
@@ -277,7 +276,7 @@ def particles(sde: Any, x: Any, step: Any, noise: Any) -> Tensor:
     return x
 
 
-def _source(sde: SDE, x: Tensor, t: float, noise: str, generator: Any) -> Callable:
+def source(sde: SDE, x: Tensor, t: float, noise: str, generator: Any) -> Callable:
     """A function that returns the noise of the next step."""
     if sde.deterministic:
         return lambda: None

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from kexue import _check
-from kexue.fokker_planck._noise import Noise
-from kexue.fokker_planck.sde import SDE, Field
-from kexue.fokker_planck.simulate import Step, euler_step, noise_shape, particles
+from kexue.fokker_planck.sde import SDE, Field, check_sde
+from kexue.fokker_planck.simulate import Step, euler_step, particles, source
 
 __all__ = ["TEST_FUNCTIONS", "Residual", "generator", "residual"]
 
@@ -151,9 +150,7 @@ def residual(
     x, applied = particles(sde, x, step, noise), _apply(sde, phi)
     if len(x) < 2:
         raise ValueError(f"x: got {len(x)} particle, needs two or more for a standard error")
-    eps = None
-    if not sde.deterministic:
-        eps = Noise(noise, noise_shape(sde, x, t), x, generator).draw()
+    eps = source(sde, x, t, noise, generator)()
     after = phi(step(sde, x, t, dt, eps))
     if antithetic and eps is not None:
         after = (after + phi(step(sde, x, t, dt, -eps))) / 2
@@ -165,7 +162,6 @@ _apply = generator  # under a name that ``residual`` does not use for its source
 
 
 def _check_pair(sde: Any, phi: Any) -> None:
-    if not isinstance(sde, SDE):
-        raise TypeError(f"sde: got {type(sde).__name__}, needs an SDE")
+    check_sde(sde)
     if not callable(phi):
         raise TypeError(f"phi: got {type(phi).__name__}, needs a function of x")
