@@ -13,6 +13,8 @@ so another book can use it as it stands.
 ``slips``       steps of a chapter with a planted error, to be found
 ``labels``      numbers, titles and citations of all pages in one file, for other outputs
 ``launch``      the Colab button opens a plain notebook on another branch
+``head``        the line below a title: open, save, cite, report a problem
+``citation``    BibTeX for the book and its chapters
 ``explorers``   stored explorers as numbered figures, and the script that moves them
 ``paper``       for LaTeX: a still picture of every explorer, vector figures as PDF
 ``typography``  a formula and the punctuation after it stay on one line
@@ -35,6 +37,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         assets,
         explorers,
         figures,
+        head,
         labels,
         launch,
         ledger,
@@ -44,8 +47,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
         typography,
     )
 
-    parts = assets, figures, ledger, status, sheets, labels, launch, explorers, paper, typography
-    for part in parts:
+    content = figures, ledger, status, sheets, explorers, typography
+    for part in (assets, *content, labels, launch, head, paper):
         part.setup(app)
     return {
         "version": kexue.__version__,

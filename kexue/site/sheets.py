@@ -25,6 +25,7 @@ from sphinx.util import docname_join, import_object, logging
 from sphinx.util.docutils import SphinxDirective
 
 from kexue.site.exercises import Exercise, raw, read, sections
+from kexue.site.head import made
 from kexue.site.ledger import ledger, line, link_to, order
 from kexue.site.slips import recalled, steps
 from kexue.site.status import table
@@ -117,6 +118,9 @@ def overview(app: Sphinx, here: str) -> list[nodes.Node]:
     for chapter in chapters(env):
         links = [link(app, here, chapter, kind) for kind in kinds_of(env, chapter)]
         number = str(known(env)["chapters"][chapter])
+        for words, path in made(app, chapter).items():
+            links.append(nodes.reference("", words, internal=True))
+            links[-1]["refuri"] = "../" * here.count("/") + path
         rows.append([[line(link_to(chapter, env, here))], [line(number)], [joined("", links)]])
     return [table("To hand out", ["Chapter", "Exercises", "Sheets"], (40, 15, 45), rows)]
 
