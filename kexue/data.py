@@ -13,7 +13,8 @@ Every set comes back as :class:`Images`: float32 pixels in [-1, 1] with the name
 the license beside them, because a figure that shows data must say whose data it is.
 
 Two sets of plain numbers, for laws in one dimension, need no network either: :func:`china` (273,280
-gray levels) and :func:`sf_temps` (8,759 temperatures); their docstrings say whose they are.
+gray levels) and :func:`sf_temps` (8,759 temperatures); their docstrings say whose they are. Two
+texts to read byte by byte, ``topics`` and ``stdlib``, are Python's own: :func:`text`.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ import torch
 from torch import Tensor
 
 from kexue import _check
+from kexue._text import Text, text
 
-__all__ = ["Images", "china", "load", "names", "sf_temps"]
+__all__ = ["Images", "Text", "china", "load", "names", "sf_temps", "text"]
 
 #: Seed of the fixed split of the digits into 1,437 for training and 360 for testing.
 DIGITS_SPLIT_SEED = 0

@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits, load_sample_image
 from kexue import data
 
 BUNDLED = ("digits", "hanzi")
+TINY = data.Text(torch.arange(3, dtype=torch.uint8), "tiny", "here", "CC0")
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -243,3 +244,62 @@ def test_images_refuse_what_they_cannot_be(field, value, message):
 def test_images_take_what_they_can_be(n, size, value):
     images = data.Images(**{**GOOD, "x": torch.full((n, 3, size, size), value), "y": None})
     assert len(images) == n and images.y is None
+
+
+# Text
+
+
+@pytest.mark.parametrize("name", ["topics", "stdlib"])
+def test_a_text_is_split_in_two_and_says_whose_it_is(name):
+    whole, train, test = (data.text(name, split) for split in (None, "train", "test"))
+    assert torch.equal(torch.cat([train.tokens, test.tokens]), whole.tokens)
+    assert len(train) == len(whole) * 9 // 10
+    assert sys.version.split()[0] in whole.source and "PSF" in whole.license
+    assert len({whole.sha256, train.sha256, test.sha256}) == 3
+    assert whole.sha256 == hashlib.sha256(bytes(whole.tokens.tolist())).hexdigest()
+
+
+def test_topics_are_those_of_help_in_order():
+    from pydoc_data.topics import topics
+
+    content = bytes(data.text("topics").tokens.tolist()).decode()
+    assert content.startswith(topics["assert"]) and content.endswith(topics["yield"])
+    assert all(topics[name] in content for name in ("lambda", "for", "class"))
+    assert len(content) == sum(map(len, topics.values())) + len(topics) - 1
+
+
+def test_stdlib_holds_whole_modules_and_neither_tests_nor_what_was_installed():
+    text = data.text("stdlib").tokens.numpy().tobytes()
+    for module in (hashlib, json, types):
+        assert Path(module.__file__).read_bytes() in text
+    assert len(text) > 4_000_000
+    assert Path(pytest.__file__).read_bytes() not in text
+    assert b"build_time_vars" + b" = {" not in text  # what the build wrote about its machine
+
+
+@given(st.integers(1, 20), st.integers(2, 60))
+def test_windows_predict_every_byte_at_most_once_and_in_order(length, size):
+    if length >= size:
+        return
+    text = data.Text(torch.arange(size, dtype=torch.uint8), "a", "b", "c")
+    windows = text.windows(length)
+    assert windows.shape == ((size - 1) // length, length + 1) and windows.dtype == torch.int64
+    predicted = windows[:, 1:].flatten()
+    assert torch.equal(predicted, torch.arange(1, len(predicted) + 1))
+    assert torch.equal(windows[1:, 0], windows[:-1, -1])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "name"),
+    [
+        (lambda: data.text("news"), ValueError, "name"),
+        (lambda: data.text("topics", "validation"), ValueError, "split"),
+        (lambda: data.Text(torch.zeros(3), "a", "b", "c"), TypeError, "tokens"),
+        (lambda: data.Text(TINY.tokens[None], "a", "b", "c"), TypeError, "tokens"),
+        (lambda: TINY.windows(0), ValueError, "length"),
+        (lambda: TINY.windows(3), ValueError, "length"),
+    ],
+)
+def test_a_bad_text_is_named(call, error, name):
+    with pytest.raises(error, match=rf"^{name}: "):
+        call()

@@ -10,12 +10,13 @@ from torch import nn
 
 from kexue import _check, schedule
 from kexue.nets.classifier import Classifier
+from kexue.nets.language import LanguageModel
 from kexue.nets.mlp import MLP
 from kexue.nets.unet import UNet
 
 __all__ = ["load", "save"]
 
-_KINDS = {"MLP": MLP, "UNet": UNet, "Classifier": Classifier}
+_KINDS = {"MLP": MLP, "UNet": UNet, "Classifier": Classifier, "LanguageModel": LanguageModel}
 
 
 def save(model: nn.Module, path: str | Path) -> Path:

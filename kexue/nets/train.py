@@ -1,9 +1,9 @@
-"""One training loop for every denoiser of the book."""
+"""One training loop for every network of the book, and how a denoiser uses it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -81,37 +81,61 @@ def _train(
     trailing = (batch,) + (1,) * (x0.ndim - 1)
     parts = torch.arange(batch, device=device)
     network = torch.compile(model) if compile else model
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True
-    )
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    half = precision != torch.float32
-    autocast = torch.autocast(device.type, precision, enabled=half, cache_enabled=not graph)
-    model.train()
-    for step in range(1, steps + 1):
-        optimizer.param_groups[0]["lr"] = lr * rate(step, steps)
-        # draw
+
+    def loss_of(step: int) -> Tensor:
+        nonlocal network
         data = x0[torch.randint(len(x0), (batch,), generator=generator, device=device)]
         u = (parts + torch.rand(batch, generator=generator, device=device)) / batch
         t = (u * schedule.T).long().clamp(max=schedule.T - 1) + 1
         noise = torch.randn(data.shape, generator=generator, device=device)
         x_t = alpha[t].view(trailing) * data + sigma[t].view(trailing) * noise
-        # learn
+        if graph and step == 1:
+            _quiet_about_streams()
+            network = torch.cuda.make_graphed_callables(network, (x_t, t))
+        return F.mse_loss(network(x_t, t).float(), noise)
+
+    options = (steps, lr, (0.9, 0.99), weight_decay, precision, not graph)
+    for step, loss in descend(model, loss_of, device, *options):
+        if ema is not None:
+            ema.update()
+        yield step, loss
+    if graph:
+        del model.forward  # the recording took its place
+    model.eval()
+
+
+def descend(
+    model: nn.Module,
+    loss_of: Callable[[int], Tensor],
+    device: torch.device,
+    steps: int,
+    lr: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+    precision: torch.dtype,
+    cached: bool = True,
+) -> Iterator[tuple[int, Tensor]]:
+    """AdamW on ``loss_of(step)``, step = 1..steps, its size along :func:`rate`: (step, loss).
+
+    ``precision``: of autocast, with loss scaling in float16; ``cached``: whether autocast may keep
+    the weights that it has cast. The model is in training mode while this runs.
+    """
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr, betas=betas, weight_decay=weight_decay, fused=True
+    )
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    half = precision != torch.float32
+    autocast = torch.autocast(device.type, precision, enabled=half, cache_enabled=cached)
+    model.train()
+    for step in range(1, steps + 1):
+        optimizer.param_groups[0]["lr"] = lr * rate(step, steps)
         with autocast:
-            if graph and step == 1:
-                _quiet_about_streams()
-                network = torch.cuda.make_graphed_callables(network, (x_t, t))
-            loss = F.mse_loss(network(x_t, t).float(), noise)
+            loss = loss_of(step)
         optimizer.zero_grad()
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
-        if ema is not None:
-            ema.update()
         yield step, loss.detach()
-    if graph:
-        del model.forward  # the recording took its place
-    model.eval()
 
 
 def _quiet_about_streams() -> None:
