@@ -1,0 +1,24 @@
+"""What a CPU can measure again: the stored small model on a stored piece of its validation text."""
+
+from __future__ import annotations
+
+import torch
+from noisy import Scale
+from recipes import FULL, held_out
+from torch import Tensor
+
+from kexue import attention as A
+
+
+def windows(n: int) -> Tensor:
+    return held_out(FULL["tiny"], torch.device("cpu"), n)
+
+
+def measure(model, tokens: Tensor) -> dict:
+    """Loss without noise, its increase at sigma = 0.5 and 1, and under noise common to a row."""
+    scale = Scale(model, tokens.long(), dict(part=len(tokens), draws=4), seed=0)
+    return dict(
+        windows=len(tokens), loss=scale.clean.mean().item(),
+        noise=[dict(sigma=s, **scale.under(A.Normal(s))) for s in (0.5, 1.0)],
+        common=scale.under(A.Common(A.Normal(1.0)))["increase"],
+    )  # fmt: skip

@@ -1,0 +1,161 @@
+"""Noise on the logits of a language model, and what it costs in nats a byte.
+
+Every difference is paired: the same windows with and without noise, through the same code. For a
+symmetric law each draw is used with both signs, which removes the part linear in the noise (its
+mean is zero, and it is by far the largest).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from recipes import losses_of
+from scipy.optimize import brentq
+from torch import Tensor
+
+from kexue import attention as A
+
+SIGMAS = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+RATES = (0.1, 0.3, 0.5)
+
+
+def attend_with(change: Callable[[Tensor, int], Tensor]) -> Callable:
+    """The hook whose logits (B, H, T, T) in each layer are ``change(logits, layer)``."""
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        return change(A.logits(q, k, causal=True), layer).softmax(-1) @ v
+
+    return attend
+
+
+def same(s: Tensor, layer: int) -> Tensor:
+    return s
+
+
+def added(law, seed: int, sign: int, device: torch.device, where: dict | None = None) -> Callable:
+    """``law`` added to the logits, to those of ``where = {layer: heads}`` if it is given."""
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def change(s: Tensor, layer: int) -> Tensor:
+        if where is None:
+            return s + sign * law.sample(
+                s.shape, generator=generator, dtype=s.dtype, device=s.device
+            )
+        if layer in where:
+            s, heads = s.clone(), where[layer]
+            part = s[:, heads]
+            s[:, heads] = part + sign * law.sample(
+                part.shape, generator=generator, dtype=s.dtype, device=s.device
+            )
+        return s
+
+    return change
+
+
+class Scale:
+    """A model on its windows: the loss without noise is taken once."""
+
+    def __init__(self, model, windows: Tensor, recipe: dict, seed: int) -> None:
+        self.model, self.windows, self.part = model, windows, recipe["part"]
+        self.draws, self.seed, self.device = recipe["draws"], seed, windows.device
+        self.clean = self.loss(attend_with(same))
+
+    def loss(self, attend: Callable) -> Tensor:
+        return losses_of(self.model, self.windows, attend, self.part).double()
+
+    def increase(self, attends: Iterable[Iterable[Callable]]) -> dict:
+        """Mean increase over draws, each the mean of its hooks; with both standard errors.
+
+        ``se``: over windows, as if each window were another text (paired with the clean loss).
+        ``se_draws``: over draws alone, on this text.
+        """
+        rows = torch.stack([torch.stack([self.loss(a) for a in d]).mean(0) for d in attends])
+        rows = (rows - self.clean).cpu()  # (draws, S)
+        draws, S = rows.shape
+        se_draws = (rows.mean(1).std() / math.sqrt(draws)).item() if draws > 1 else None
+        return dict(
+            increase=rows.mean().item(), se=(rows.mean(0).std() / math.sqrt(S)).item(),
+            se_draws=se_draws, draws=draws,
+        )  # fmt: skip
+
+    def under(self, law, where: dict | None = None, draws: int | None = None) -> dict:
+        """The increase under a symmetric law, both signs of each draw."""
+        return self.increase(
+            [attend_with(added(law, self.seed + d, sign, self.device, where)) for sign in (1, -1)]
+            for d in range(draws or self.draws)
+        )
+
+    def dropped(self, draws: int, **how) -> dict:
+        """Under ``kexue.attention.attention`` with random parts left out."""
+
+        def attend_of(d: int) -> Callable:
+            generator = torch.Generator(self.device).manual_seed(self.seed + d)
+            return lambda q, k, v, layer: A.attention(
+                q, k, v, causal=True, generator=generator, **how
+            )
+
+        return self.increase([attend_of(d)] for d in range(draws))
+
+
+def matched(variance_ratio: float) -> dict[str, object]:
+    """Laws of other shapes with the same V_eta, by name."""
+
+    def solve(law, low: float, high: float):
+        return law(brentq(lambda a: law(a).variance_ratio.item() - variance_ratio, low, high))
+
+    return dict(
+        laplace=solve(A.Laplace, 1e-3, 0.4999),
+        uniform=solve(A.Uniform, 1e-2, 60.0),
+        drop=A.Drop(variance_ratio / (1 + variance_ratio)),
+    )
+
+
+def measure(model, windows: Tensor, recipe: dict, seed: int, say: Callable) -> dict:
+    """All logits, other laws of equal V_eta, common noise, dropout, each layer, each head."""
+    scale = Scale(model, windows, recipe, seed=1000 * (seed + 1))
+    count, depth = model.config["heads"], model.config["depth"]
+    out = dict(
+        seed=seed, bytes=windows[:, 1:].numel(), windows=len(windows),
+        loss=scale.clean.mean().item(),
+        loss_se=(scale.clean.std() / math.sqrt(len(windows))).item(),
+    )  # fmt: skip
+    out["all"] = [
+        dict(sigma=s, variance_ratio=math.expm1(s * s), **scale.under(A.Normal(s))) for s in SIGMAS
+    ]
+    out["common"] = [
+        dict(sigma=s, **scale.under(A.Common(A.Normal(s)), draws=2)) for s in (0.5, 1.0, 3.0)
+    ]
+    many = 2 * scale.draws
+    out["laws"] = []
+    for sigma in (0.25, 0.5, 1.0):
+        for name, law in matched(math.expm1(sigma**2)).items():
+            found = scale.dropped(many, noise=law) if name == "drop" else scale.under(law)
+            a = float(next(iter(vars(law).values())))
+            variance = dict(laplace=2 * a**2, uniform=a**2 / 12, drop=None)[name]
+            row = dict(law=name, sigma=sigma, parameter=a, variance=variance)
+            out["laws"].append(row | dict(variance_ratio=math.expm1(sigma**2), **found))
+    out["drop"] = [
+        dict(
+            rate=r,
+            logits=scale.dropped(many, noise=A.Drop(r)),
+            weights=scale.dropped(many, drop=r),
+        )
+        for r in RATES
+    ]
+    say(f"  noise on all logits done, +{out['all'][2]['increase']:.4f} at 0.5")
+    every = slice(None)
+    out["layers"] = [
+        dict(layer=i, sigma=s, **scale.under(A.Normal(s), {i: every}))
+        for i in range(depth)
+        for s in (0.5, 1.0)
+    ]
+    out["heads"] = [
+        dict(layer=i, head=h, sigma=s, **scale.under(A.Normal(s), {i: [h]}))
+        for i in range(depth)
+        for h in range(count)
+        for s in (0.5, 1.0)
+    ]
+    say("  heads done")
+    return out
