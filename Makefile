@@ -20,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test $(STAGES) mutate-core notebooks set-repository colab clean-room colab-freeze \
+.PHONY: help book serve test $(STAGES) mutate-core notebooks slides set-repository colab clean-room colab-freeze \
         colab-widgets artifact bench clean
 
 help: ## list these targets
@@ -70,6 +70,9 @@ browser: $(STAMP) book ## open every page in a headless Chromium, network cut
 
 notebooks: $(STAMP) ## run the notebooks whose code changed, store outputs (ALL=1: every one; MEASURE=1: times too)
 	$(BIN)/python tools/notebooks.py $(if $(ALL),--all) $(if $(MEASURE),--measure)
+
+slides: $(STAMP) book ## a slide deck for every chapter, into _build/html/slides
+	@$(BIN)/python tools/slides.py
 
 set-repository: $(STAMP) ## name the repository everywhere: make set-repository URL=https://github.com/you/kexue
 	$(BIN)/python tools/set_repository.py "$(URL)"

@@ -122,14 +122,14 @@ def test_a_report_names_the_page_and_the_equation(built):
 
 
 def test_what_comes_or_goes_between_two_builds_is_noticed(built, source):
-    """Slides come; the repository takes no issues any more, and nothing says how to cite."""
-    slides = source / "_build/html/slides/one.html"
-    slides.parent.mkdir()
-    slides.write_text("deck")
+    """A PDF comes; the repository takes no issues any more, and nothing says how to cite."""
+    pdf = source / "_build/html/pdf/one.pdf"
+    pdf.parent.mkdir()
+    pdf.write_text("paper")
     chapter, page = build(source)
-    assert links(chapter)["Slides"] == "../slides/one.html" and "Slides" not in links(page)
+    assert links(chapter)["PDF"] == "../pdf/one.pdf" and "PDF" not in links(page)
 
-    slides.unlink()
+    pdf.unlink()
     (source / "CITATION.cff").unlink()
     (source / "conf.py").write_text(CONF.replace('issues_button": True', 'issues_button": False'))
     chapter, page = build(source)

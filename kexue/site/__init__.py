@@ -11,6 +11,8 @@ so another book can use it as it stands.
 ``exercises``   the parts of an exercise: statement, hint, solution
 ``sheets``      exercises and solutions to print, cut out of the chapters
 ``slips``       steps of a chapter with a planted error, to be found
+``slides``      what the cells of a chapter put on a slide
+``decks``       a file of slides for every chapter that has them
 ``labels``      numbers, titles and citations of all pages in one file, for other outputs
 ``launch``      the Colab button opens a plain notebook on another branch
 ``head``        the line below a title: open, save, cite, report a problem
@@ -35,6 +37,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register every part of the extension with Sphinx."""
     from kexue.site import (
         assets,
+        decks,
         explorers,
         figures,
         head,
@@ -47,7 +50,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         typography,
     )
 
-    content = figures, ledger, status, sheets, explorers, typography
+    content = figures, ledger, status, sheets, decks, explorers, typography
     for part in (assets, *content, labels, launch, head, paper):
         part.setup(app)
     return {

@@ -1,7 +1,8 @@
 """The line below a page's title: open in Colab, notebook, slides, PDF, cite, report a problem.
 
-A link appears only where its target exists in this build: slides and PDF are made after the pages
-(``MADE`` says where), and a page is written again when one of them comes or goes. A report is an
+A link appears only where its target exists in this build: slides if the page has some, a PDF, which
+is made after the pages, if it is there (``MADE`` says where); a page is written again when that
+changes. A report is an
 issue with its title and body filled in; the opened mark of an equation has one that names it.
 Below every drawn figure stand the buttons of ``save.js``.
 """
@@ -18,13 +19,14 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from kexue.site.citation import bibtex, book, page_url
 from kexue.site.ledger import ledger_mark, line
+from kexue.site.slides import address
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
 # What other builds may have put into the site: the words of the link, where it is for a chapter.
-MADE = {"Slides": "slides/{}.html", "PDF": "pdf/{}.pdf"}
+MADE = {"PDF": "pdf/{}.pdf"}
 DRAWN = 'class="kx-figure"', 'class="kx-data"'  # in the HTML of a page with a figure to save
 # Buttons of the theme's top row that the line replaces.
 REPLACED = "launch-buttons", "download-buttons"
@@ -34,7 +36,9 @@ def made(app: Sphinx, page: str) -> dict[str, str]:
     """What there is of a page beside it, in this build: words of the link -> path in the site."""
     slug = page.rpartition("/")[2]
     found = {words: path.format(slug) for words, path in MADE.items()}
-    return {words: path for words, path in found.items() if (Path(app.outdir) / path).is_file()}
+    there = {words: path for words, path in found.items() if (Path(app.outdir) / path).is_file()}
+    deck = address(app, page)
+    return {"Slides": deck, **there} if deck else there
 
 
 def report(app: Sphinx, page: str, equation: str = "") -> str:

@@ -220,9 +220,12 @@ def foot(app: Sphinx, source: nodes.Node) -> nodes.container:
     return box
 
 
-def context(app: Sphinx, chapter: str, kind: str, page: nodes.document) -> dict[str, Any]:
-    """Write the body of a sheet and return what the page template needs."""
-    env, builder, name = app.env, app.builder, sheet(app.env, chapter, kind)
+def fragment(app: Sphinx, chapter: str, name: str, page: nodes.document) -> str:
+    """Return a document made of copies from a chapter as HTML, for a page of this name.
+
+    References are resolved from there, and numbers are those of the chapter.
+    """
+    env, builder = app.env, app.builder
     for node in page.findall(addnodes.pending_xref):  # links start from the sheet, not the chapter
         if (node["refdomain"], node["reftype"]) == ("std", "doc"):
             node["reftarget"] = "/" + docname_join(node.get("refdoc", chapter), node["reftarget"])
@@ -242,6 +245,12 @@ def context(app: Sphinx, chapter: str, kind: str, page: nodes.document) -> dict[
     builder.dlpath = "../" * here.count("/") + "_downloads"
     builder.docwriter.write(page, StringOutput(encoding="utf-8"))
     builder.docwriter.assemble_parts()
+    return builder.docwriter.parts["fragment"]
+
+
+def context(app: Sphinx, chapter: str, kind: str, page: nodes.document) -> dict[str, Any]:
+    """Write the body of a sheet and return what the page template needs."""
+    body = fragment(app, chapter, sheet(app.env, chapter, kind), page)
     title = page[0][0].astext()
     said = json.dumps(f"{title} · {address(app)}", ensure_ascii=False)  # a string in CSS, too
     style = (
@@ -250,7 +259,7 @@ def context(app: Sphinx, chapter: str, kind: str, page: nodes.document) -> dict[
     )
     return {
         "title": html.escape(title),
-        "body": builder.docwriter.parts["fragment"],
+        "body": body,
         "metatags": f"<style>{style.replace('<', '')}</style>",
         "sourcename": "",
     }
