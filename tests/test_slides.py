@@ -26,7 +26,7 @@ nb_execution_mode = "off"
 myst_enable_extensions = ["dollarmath"]
 numfig = math_numfig = True
 html_theme = "sphinx_book_theme"
-html_theme_options = {"repository_url": "https://a.example", "extra_footer": "<p>Free.</p>"}
+html_theme_options = {"repository_url": "https://github.com/a/b", "extra_footer": "<p>Free.</p>"}
 exclude_patterns = ["_build", "jupyter_execute"]
 kexue_slips = "kexue.ledger.slips.slips"
 """
