@@ -63,7 +63,7 @@ def predicted_error(logits: Tensor, v: Tensor, noise: Noise) -> Tensor:
     >>> f"{predicted_error(torch.zeros(4), v, Drop(0.5)):.4f} = 4 (1/4)^2 (3/4)"
     '0.1875 = 4 (1/4)^2 (3/4)'
     """
-    s, v, single = _rows_and_values(logits, v)
+    s, v, single = rows_and_values(logits, v)
     shift, center, weights = _first_order(s, v, noise)
     error = (weights * _distance2(center, v)).sum(-1)
     if shift is not None:
@@ -81,7 +81,7 @@ def predicted_bias(logits: Tensor, v: Tensor, noise: Noise) -> Tensor:
     Raises:
         ValueError: V_eta is infinite.
     """
-    s, v, single = _rows_and_values(logits, v)
+    s, v, single = rows_and_values(logits, v)
     shift, center, weights = _first_order(s, v, noise, finite=True)
     bias = _pull(weights, v, center)
     bias = bias if shift is None else bias + shift
@@ -95,7 +95,7 @@ def predicted_covariance(logits: Tensor, v: Tensor, noise: Noise) -> Tensor:
     Raises:
         ValueError: V_eta is infinite.
     """
-    s, v, single = _rows_and_values(logits, v)
+    s, v, single = rows_and_values(logits, v)
     _, center, weights = _first_order(s, v, noise, finite=True)
     offset = weights.sqrt()[..., None] * (v[..., None, :, :] - center[..., None, :])
     covariance = offset.mT @ offset
@@ -109,7 +109,7 @@ def dropout_error(logits: Tensor, v: Tensor, rate: float) -> Tensor:
     >>> dropout_error(torch.zeros(2), torch.ones(2, 1), 0.5)  # logits dropped instead: error 0
     tensor(0.5000)
     """
-    s, v, single = _rows_and_values(logits, v)
+    s, v, single = rows_and_values(logits, v)
     rate = _check.real("rate", rate, low=0)
     if rate >= 1:
         raise ValueError(f"rate: got {rate:g}, needs a number in [0, 1)")
@@ -133,7 +133,7 @@ def rows(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _rows_and_values(logits: Tensor, v: Tensor) -> tuple[Tensor, Tensor, bool]:
+def rows_and_values(logits: Tensor, v: Tensor) -> tuple[Tensor, Tensor, bool]:
     """Logits (..., T, n) and values (..., n, D) in one dtype, and whether it was a single row."""
     s, v = rows(logits), _check.tensor("v", v)
     single = s.ndim == 1
@@ -152,18 +152,23 @@ def _rows_and_values(logits: Tensor, v: Tensor) -> tuple[Tensor, Tensor, bool]:
     return s.to(wide), v.to(wide), single
 
 
+def checked_noise(noise: Noise, s: Tensor) -> tuple[Tensor, Tensor]:
+    """ln E e^eps and V_eta like the logits, to which the law's parameter must broadcast."""
+    if not isinstance(noise, Noise):
+        raise TypeError(f"noise: got {noise!r}, needs a law such as Normal(0.5)")
+    for name, value in vars(noise).items():
+        if isinstance(value, Tensor):
+            broadcasts(name, value, s.shape)
+    return noise.log_mean.to(s), noise.variance_ratio.to(s)
+
+
 def _first_order(
     s: Tensor, v: Tensor, noise: Noise, finite: bool = False
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """o* - o, None where noise of one law makes it zero; o*; V_i p*_i^2."""
-    if not isinstance(noise, Noise):
-        raise TypeError(f"noise: got {noise!r}, needs a law such as Normal(0.5)")
-    log_mean, ratio = noise.log_mean.to(s), noise.variance_ratio.to(s)
+    log_mean, ratio = checked_noise(noise, s)
     if finite and not torch.isfinite(ratio).all():
         raise ValueError(f"noise: got {noise!r} with an infinite V_eta, needs a finite one")
-    for name, value in vars(noise).items():
-        if isinstance(value, Tensor):
-            broadcasts(name, value, s.shape)
     p, shift = s.softmax(-1), None
     center = p @ v
     if log_mean.ndim and torch.isfinite(log_mean).all():

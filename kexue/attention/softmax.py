@@ -66,7 +66,11 @@ def perturb(logits: Tensor, noise: Noise, generator: torch.Generator | None = No
     if not isinstance(noise, Noise):
         raise TypeError(f"noise: got {noise!r}, needs a law such as Normal(0.5)")
     eps = noise.sample(logits.shape, generator=generator, dtype=logits.dtype, device=logits.device)
-    noisy = logits + eps
+    return restored(logits, logits + eps)
+
+
+def restored(logits: Tensor, noisy: Tensor) -> Tensor:
+    """``noisy``, but ``logits`` in the rows of it in which no key is left."""
     return torch.where((noisy == -math.inf).all(-1, keepdim=True), logits, noisy)
 
 

@@ -1,0 +1,147 @@
+r"""Error and bias of attention under noise without drawing any: one integral for a row.
+
+With w_i = e^{s_i + eps_i} and u_i = v_i - o, the output moves by sum w_i u_i / sum w_i. Written
+with 1 / Z^2 = int t e^{-tZ} dt, its square is averaged key by key. At y_i = ln t + s_i let, with
+w = e^{y_i + eps} and phi = E e^{-w}, A_i = E[w e^{-w}] / phi and B_i = E[w^2 e^{-w}] / phi - A_i^2:
+
+E |o~ - o|^2 = int prod_i phi(y_i) ( |sum_i A_i u_i|^2 + sum_i B_i |u_i|^2 ) d ln t
+E o~ - o     = int prod_i phi(y_i) sum_i A_i u_i d ln t
+
+That holds for independent noise of any law, of any strength. Keys matter through smooth functions
+of their logit alone, so they are first gathered on a grid of logits, ``_gather``: after that a law
+costs nearly nothing, whatever n is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kexue.attention._transform import F64, Transform, nodes, transform
+from kexue.attention.measures import rows_and_values
+from kexue.attention.noise import Noise
+
+__all__ = ["Moments", "sweep"]
+
+STEP = 0.25  # of ln t and of the grid of logits
+STENCIL = 8  # grid points to which a key is given: Lagrange's polynomials of degree 7
+DEEPEST = 40.0  # a key whose weight is below e^-40 goes to the last grid points
+SIZE = {"cpu": 2**20}  # numbers in a block of rows; 2**27 on other devices
+
+
+class Moments(NamedTuple):
+    """What ``sweep`` returns, for K laws."""
+
+    mse: Tensor  # E |o~ - o|^2, shape (K, ..., T)
+    bias: Tensor  # E o~ - o, shape (K, ..., T, D)
+
+
+def sweep(logits: Tensor, v: Tensor, laws: Sequence[Noise]) -> Moments:
+    r"""E |o~ - o|^2 and E o~ - o exactly, for every row and every law: no draws, no expansion.
+
+    Args:
+        logits: (..., T, n), -inf where a key is hidden; or one row, (n,).
+        v: (..., n, D), finite; or (n, D).
+        laws: K laws of noise, each with a number for its parameter: Normal, Laplace, Uniform, Drop,
+            Common. (With ``Drop`` a row that loses all its keys counts as unharmed, see there.)
+
+    The relative error is that of the grid, 1e-6, for Drop and Laplace up to 2e-4 in rows of few
+    keys; in float32 also some 1e-7 |v|^2. Half types are computed in float32.
+
+    Raises:
+        TypeError, ValueError: shapes that do not fit; a law of another kind.
+
+    >>> from kexue.attention import Normal, predicted_error
+    >>> s, v, laws = torch.zeros(1000), torch.eye(1000), [Normal(0.1), Normal(1.0), Normal(2.0)]
+    >>> first_order = torch.stack([predicted_error(s, v, law) for law in laws])
+    >>> sweep(s, v, laws).mse / first_order
+    tensor([1.0000, 0.9893, 0.5236])
+    """
+    s, v, single = rows_and_values(logits, v)
+    if isinstance(laws, Noise) or not all(isinstance(law, Noise) for law in laws) or not laws:
+        raise TypeError(f"laws: got {laws!r}, needs a list of laws such as [Normal(0.5)]")
+    lead = torch.broadcast_shapes(s.shape[:-2], v.shape[:-2])
+    s = s.expand(*lead, *s.shape[-2:]).reshape(-1, *s.shape[-2:])
+    v = v.expand(*lead, *v.shape[-2:]).reshape(-1, *v.shape[-2:])
+    s = s.log_softmax(-1)
+    depth = min(-s[s > -math.inf].min().item(), DEEPEST)
+    grid = math.ceil(depth / STEP) + STENCIL
+    tables = [_table(law, grid, s) for law in laws]
+    block = max(1, SIZE.get(s.device.type, 2**27) // (grid * s.shape[-1]))
+    parts = [
+        _moments(_gather(part, values, grid), tables)
+        for head, values in zip(s, v, strict=True)
+        for part in head.split(block)
+    ]
+    shape = (len(laws), *lead, s.shape[-2])
+    mse = torch.cat([mse for mse, _ in parts], 1).reshape(shape)
+    bias = torch.cat([bias for _, bias in parts], 1).reshape(*shape, v.shape[-1])
+    return Moments(mse[..., 0], bias[..., 0, :]) if single else Moments(mse, bias)
+
+
+def _gather(s: Tensor, v: Tensor, grid: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of log weights (R, n) and values (n, D), gathered on logits 0, -STEP, -2 STEP, ...:
+    sums of p (R, G), of p (v - o) (R, G, D) and of p^2 |v - o|^2 (R, G).
+
+    Each key is shared out among ``STENCIL`` grid points, so that polynomials of its logit are kept.
+    """
+    p = s.exp()
+    v = v - v.mean(0)
+    o = p @ v
+    place = (-s / STEP).clamp(max=grid - STENCIL)  # what is deeper has a weight below e^-40
+    first = (place.floor() - (STENCIL // 2 - 1)).clamp(0, grid - STENCIL)
+    share = _lagrange(place - first)  # (R, STENCIL, n)
+    index = first.long()[:, None] + torch.arange(STENCIL, device=s.device)[:, None]
+    spread = s.new_zeros(len(s), grid, s.shape[-1]).scatter_(1, index, share)
+    squares = p.square() * torch.cdist(o, v).square()
+    second = (spread @ squares[..., None])[..., 0]
+    spread *= p[:, None]
+    mass = spread.sum(-1)
+    return mass, spread @ v - mass[..., None] * o[:, None], second
+
+
+def _lagrange(x: Tensor) -> Tensor:
+    """Values at x (R, n) of the polynomials that are 1 at one of 0, ..., STENCIL - 1, else 0."""
+    nodes = range(STENCIL)
+    return torch.stack(
+        [
+            math.prod((x - j) for j in nodes if j != k)
+            / math.prod(float(k - j) for j in nodes if j != k)
+            for k in nodes
+        ],
+        1,
+    )
+
+
+def _table(law: Noise, grid: int, like: Tensor) -> tuple[Tensor, Transform]:
+    """Times t (M,), and the law's functions at ln t + logit of a grid point, (M, G)."""
+    eps, weights = nodes(law)
+    deep = grid * STEP if eps.isinf().any() else 0.0  # where the last key may be a light one
+    eps = eps[eps.isfinite() & (weights > 1e-17)]
+    low = -max(eps.max().item(), 0) - 18
+    count = math.ceil((5 - eps.min().item() + deep - low) / STEP)
+    y = low + STEP * torch.arange(-grid + 1, count, dtype=F64)  # all that ln t + logit can be
+    found = (part.unfold(0, grid, 1).flip(-1) for part in transform(law, y))
+    t = torch.exp(y[grid - 1 :])
+    return t.to(like), Transform(*(part.to(like) for part in found))
+
+
+def _moments(gathered: tuple[Tensor, Tensor, Tensor], tables: list) -> tuple[Tensor, Tensor]:
+    """Mean square (K, R) and mean (K, R, D) of o~ - o, from sums on the grid."""
+    mass, pull, square = gathered
+    mse, bias = [], []
+    for t, (log_phi, first, variance) in tables:
+        chance = torch.exp(t * (mass @ log_phi.mT))  # prod_i phi, (R, M)
+        total, spread = t * (mass @ first.mT), t**2 * (square @ variance.mT)
+        # The times that matter for some row, judged by two sums that are quickly had.
+        sizes = torch.stack([chance * total.square(), chance * spread])
+        live = (sizes > 1e-9 * sizes.amax(-1, keepdim=True)).any(0).any(0)
+        t, chance, spread = t[live], chance[:, live], spread[:, live]
+        moved = t[:, None] * (first[live] @ pull)  # (R, M, D)
+        mse.append(STEP * (chance * (moved.square().sum(-1) + spread)).sum(-1))
+        bias.append(STEP * (chance[..., None] * moved).sum(-2))
+    return torch.stack(mse), torch.stack(bias)
