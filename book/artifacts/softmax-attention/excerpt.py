@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from noisy import Scale
+from noisy import Scale, normal
 from recipes import FULL, held_out
 from torch import Tensor
 
@@ -16,9 +16,6 @@ def windows(n: int) -> Tensor:
 
 def measure(model, tokens: Tensor) -> dict:
     """Loss without noise, its increase at sigma = 0.5 and 1, and under noise common to a row."""
-    scale = Scale(model, tokens.long(), dict(part=len(tokens), draws=4), seed=0)
-    return dict(
-        windows=len(tokens), loss=scale.clean.mean().item(),
-        noise=[dict(sigma=s, **scale.under(A.Normal(s))) for s in (0.5, 1.0)],
-        common=scale.under(A.Common(A.Normal(1.0)))["increase"],
-    )  # fmt: skip
+    scale = Scale(model, tokens.long(), len(tokens), draws=4)
+    common = scale.under(A.Common(A.Normal(1.0)))["increase"]
+    return scale.about() | dict(noise=normal(scale, (0.5, 1.0)), common=common)

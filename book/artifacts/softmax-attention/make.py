@@ -54,6 +54,8 @@ def noise(args, device, metrics: dict, arrays: dict, say) -> nets.LanguageModel:
             found["noise"].append(result)
             say(f"  {result['comparison']['all'][2]}")
             if seed == args.seed:
+                read = recipes.held_out(recipe, device, split="train")
+                found["training_text"] = on_training_text(model, read, recipe, labels, part)
                 more = recipes.held_out(recipe, device, 4 * recipe["windows"])
                 more = windows if name == "tiny" else more
                 found["rounding"].append(
@@ -67,6 +69,15 @@ def noise(args, device, metrics: dict, arrays: dict, say) -> nets.LanguageModel:
     return kept
 
 
+def on_training_text(model, windows, recipe: dict, labels: int, part: int) -> dict:
+    """Noise on all logits where the model is surer of itself with reason."""
+    scale = noisy.Scale(model, windows, recipe["part"], recipe["draws"], seed=7)
+    generator = torch.Generator(windows.device).manual_seed(7)
+    found = scale.about() | dict(all=noisy.normal(scale, (0.25, 0.5, 1.0)))
+    found["prediction"] = predicted.measure(model, windows, generator, labels, part)
+    return found | dict(comparison=compare.ratios(found))
+
+
 def longer(args, device, metrics: dict, say) -> None:
     """Length generalization, both sizes."""
     full = args.preset == "full"
@@ -74,7 +85,7 @@ def longer(args, device, metrics: dict, say) -> None:
     both = [(p, s) for p in ("rope", "none") for s in lengths.POWERS]
     steps = book["tiny"]["train"] | (dict(steps=1000) if full else {})
     tiny = [(p, s, k) for p, s in both for k in seeds]
-    large = [(p, s, 0) for p, s in both if s != "sqrt"] if full else [("none", "log", 0)]
+    large = [(p, s, k) for p, s in both if s != "sqrt" for k in seeds[:2]]
     sizes = dict(tiny=(1400, 1400), large=(256, 64)) if full else dict(tiny=(8, 8), large=(4, 4))
     metrics["lengths"] = {}
     for name, cases in (("tiny", tiny), ("large", large)):

@@ -1,8 +1,10 @@
 """Noise on the logits of a language model, and what it costs in nats a byte.
 
-Every difference is paired: the same windows with and without noise, through the same code. For a
-symmetric law each draw is used with both signs, which removes the part linear in the noise (its
-mean is zero, and it is by far the largest).
+Two costs of one draw: the loss increase on the text, and ``kl``, the divergence of the next-byte
+law with noise from the one without, which is the increase on text that the model itself would
+write. Every difference is paired: the same windows with and without noise, through the same code.
+For a symmetric law each draw is used with both signs, which removes the part linear in the noise
+(its mean is zero, and it is by far the largest).
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import math
 from collections.abc import Callable, Iterable
 
 import torch
-from recipes import losses_of
 from scipy.optimize import brentq
 from torch import Tensor
 
@@ -55,15 +56,43 @@ def added(law, seed: int, sign: int, device: torch.device, where: dict | None = 
 
 
 class Scale:
-    """A model on its windows: the loss without noise is taken once."""
+    """A model on its windows: what it answers without noise is taken once."""
 
-    def __init__(self, model, windows: Tensor, recipe: dict, seed: int) -> None:
-        self.model, self.windows, self.part = model, windows, recipe["part"]
-        self.draws, self.seed, self.device = recipe["draws"], seed, windows.device
-        self.clean = self.loss(attend_with(same))
+    @torch.no_grad()
+    def __init__(self, model, windows: Tensor, part: int, draws: int = 1, seed: int = 0) -> None:
+        self.model, self.parts, self.draws = model, windows.split(part), draws
+        self.seed, self.device, self.bytes = seed, windows.device, windows[:, 1:].numel()
+        self.log_p = [self.answer(w, attend_with(same)) for w in self.parts]
+        self.clean = torch.cat([self.nats(q, w) for q, w in self.each(self.log_p)]).double()
+        self.own = -torch.cat([(q.exp() * q).sum(-1).mean(1) for q in self.log_p]).double()
 
-    def loss(self, attend: Callable) -> Tensor:
-        return losses_of(self.model, self.windows, attend, self.part).double()
+    def each(self, log_p: list[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
+        return zip(log_p, self.parts, strict=True)
+
+    def answer(self, windows: Tensor, attend: Callable) -> Tensor:
+        return self.model(windows[:, :-1], attend).log_softmax(-1)
+
+    @staticmethod
+    def nats(log_p: Tensor, windows: Tensor) -> Tensor:
+        return -log_p.gather(-1, windows[:, 1:, None])[..., 0].mean(1)
+
+    @torch.no_grad()
+    def costs(self, attend: Callable) -> Tensor:
+        """Loss increase and divergence of every window, (S, 2)."""
+        out = []
+        for log_p, windows in self.each(self.log_p):
+            log_q = self.answer(windows, attend)
+            kl = (log_p.exp() * (log_p - log_q)).sum(-1).mean(1)
+            out.append(torch.stack([self.nats(log_q, windows) - self.nats(log_p, windows), kl], 1))
+        return torch.cat(out).double().cpu()
+
+    def about(self) -> dict:
+        """Loss on the text, and ``own``, what the model expects it to be: its mean entropy."""
+        S = len(self.clean)
+        return dict(
+            bytes=self.bytes, windows=S, loss=self.clean.mean().item(),
+            loss_se=(self.clean.std() / math.sqrt(S)).item(), own=self.own.mean().item(),
+        )  # fmt: skip
 
     def increase(self, attends: Iterable[Iterable[Callable]]) -> dict:
         """Mean increase over draws, each the mean of its hooks; with both standard errors.
@@ -71,13 +100,13 @@ class Scale:
         ``se``: over windows, as if each window were another text (paired with the clean loss).
         ``se_draws``: over draws alone, on this text.
         """
-        rows = torch.stack([torch.stack([self.loss(a) for a in d]).mean(0) for d in attends])
-        rows = (rows - self.clean).cpu()  # (draws, S)
-        draws, S = rows.shape
-        se_draws = (rows.mean(1).std() / math.sqrt(draws)).item() if draws > 1 else None
+        rows = torch.stack([torch.stack([self.costs(a) for a in d]).mean(0) for d in attends])
+        draws, S = rows.shape[:2]
+        mean, se = rows.mean((0, 1)).tolist(), (rows.mean(0).std(0) / math.sqrt(S)).tolist()
+        alone = (rows.mean(1).std(0) / math.sqrt(draws)).tolist() if draws > 1 else (None, None)
         return dict(
-            increase=rows.mean().item(), se=(rows.mean(0).std() / math.sqrt(S)).item(),
-            se_draws=se_draws, draws=draws,
+            increase=mean[0], se=se[0], se_draws=alone[0],
+            kl=mean[1], kl_se=se[1], kl_se_draws=alone[1], draws=draws,
         )  # fmt: skip
 
     def under(self, law, where: dict | None = None, draws: int | None = None) -> dict:
@@ -112,18 +141,18 @@ def matched(variance_ratio: float) -> dict[str, object]:
     )
 
 
+def normal(scale: Scale, sigmas: Iterable[float]) -> list[dict]:
+    """Normal noise on all logits."""
+    return [
+        dict(sigma=s, variance_ratio=math.expm1(s * s), **scale.under(A.Normal(s))) for s in sigmas
+    ]
+
+
 def measure(model, windows: Tensor, recipe: dict, seed: int, say: Callable) -> dict:
     """All logits, other laws of equal V_eta, common noise, dropout, each layer, each head."""
-    scale = Scale(model, windows, recipe, seed=1000 * (seed + 1))
+    scale = Scale(model, windows, recipe["part"], recipe["draws"], seed=1000 * (seed + 1))
     count, depth = model.config["heads"], model.config["depth"]
-    out = dict(
-        seed=seed, bytes=windows[:, 1:].numel(), windows=len(windows),
-        loss=scale.clean.mean().item(),
-        loss_se=(scale.clean.std() / math.sqrt(len(windows))).item(),
-    )  # fmt: skip
-    out["all"] = [
-        dict(sigma=s, variance_ratio=math.expm1(s * s), **scale.under(A.Normal(s))) for s in SIGMAS
-    ]
+    out = dict(seed=seed, **scale.about(), all=normal(scale, SIGMAS))
     out["common"] = [
         dict(sigma=s, **scale.under(A.Common(A.Normal(s)), draws=2)) for s in (0.5, 1.0, 3.0)
     ]

@@ -19,7 +19,7 @@ FULL = {
     ),
     "large": dict(
         text="stdlib", model=dict(width=384, heads=6, depth=6, context=256), seeds=3,
-        train=dict(steps=4000, batch=64, lr=1e-3), half=True, windows=128, draws=8, part=64,
+        train=dict(steps=1600, batch=64, lr=1e-3), half=True, windows=128, draws=8, part=64,
     ),
 }  # fmt: skip
 SMOKE = {
@@ -38,9 +38,11 @@ def spread(windows: Tensor, n: int) -> Tensor:
     return windows[torch.linspace(0, len(windows) - 1, n).round().long()]
 
 
-def held_out(recipe: dict, device: torch.device, n: int | None = None) -> Tensor:
-    """Windows (n, context + 1) of the validation text."""
-    windows = data.text(recipe["text"], "test").windows(recipe["model"]["context"])
+def held_out(
+    recipe: dict, device: torch.device, n: int | None = None, split: str = "test"
+) -> Tensor:
+    """Windows (n, context + 1) of the validation text, or of the one trained on."""
+    windows = data.text(recipe["text"], split).windows(recipe["model"]["context"])
     return spread(windows, n or recipe["windows"]).to(device)
 
 

@@ -12,9 +12,8 @@ import math
 from collections.abc import Callable
 
 import torch
-from noisy import attend_with, same
+from noisy import Scale, attend_with, same
 from predicted import layers
-from recipes import losses_of
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -157,17 +156,16 @@ def measure(
     model, windows: Tensor, generator: torch.Generator, labels: int, part: int, say: Callable
 ) -> dict:
     """A row for each way: predicted and measured increase on the same windows."""
-    clean = losses_of(model, windows, attend_with(same), part).double()
+    scale = Scale(model, windows, part)
     predicted = predictions(model, windows, generator, labels, part)
     shares, rows = error_share(model, windows[:part]), []
     for what, mode in modes():
-        loss = losses_of(model, windows, attend_rounded(what, mode), part).double()
-        change = (loss - clean).cpu()
+        found = scale.increase([[attend_rounded(what, mode)]])
         fisher, bias, shared = predicted[what, mode].tolist()
         rows.append(dict(
-            what=what, mode=mode, increase=change.mean().item(),
-            se=(change.std() / math.sqrt(len(change))).item(), fisher=fisher, bias=bias,
-            shared=shared, predicted=shared + bias, variance_share=shares[what, mode],
+            what=what, mode=mode, **{k: found[k] for k in ("increase", "se", "kl", "kl_se")},
+            fisher=fisher, bias=bias, shared=shared, predicted=shared + bias,
+            variance_share=shares[what, mode],
         ))  # fmt: skip
     say(f"  rounding: {rows[3]}")
-    return dict(bytes=windows[:, 1:].numel(), loss=clean.mean().item(), rows=rows)
+    return scale.about() | dict(rows=rows)
