@@ -97,15 +97,15 @@ def test_weak_logits():
 
 def test_limits_as_n_grows():
     """The exponents: ln E sum p^2 / ln(limit) -> 1 where spread is a fixed part of sqrt(2 ln n);
-    beyond the second border the value itself."""
-    for part in (0.2, 0.5, 0.8):
+    beyond the last border the value itself."""
+    for part, tolerance in ((0.2, 1e-3), (0.5, 0.01), (0.55, 0.05)):
         ratios = []
         for n in (10**3, 10**6, 10**12):
             s = part * math.sqrt(2 * math.log(n))
             ratios.append(math.log(participation(n, s)) / math.log(participation_limit(n, s)))
         off = [abs(ratio - 1) for ratio in ratios]
         assert off[2] < off[1] < off[0], (part, ratios)
-        assert off[2] < {0.2: 1e-3, 0.5: 0.05, 0.8: 0.9}[part]
+        assert off[2] < tolerance
     off = []
     for n in (10, 10**3, 10**5):  # sqrt(2 ln n) / 0.5 is 9.6 for 10^5
         s = 2 * math.sqrt(2 * math.log(n))
@@ -114,11 +114,26 @@ def test_limits_as_n_grows():
     assert 0 < off[2] < off[1] < off[0] and off[2] < 0.1
 
 
-def test_limits_meet_at_the_first_border():
+def test_the_mean_row_is_not_the_typical_row():
+    """Mean and median of sum p^2 over rows part, the median is smaller, as their limits say."""
+    n, spread = 4096, 2.6  # 0.64 sqrt(2 ln n)
+    s = spread * torch.randn(3000, n, generator=torch.Generator().manual_seed(0))
+    share = s.softmax(-1).square().sum(-1)
+    assert share.median() < 0.75 * share.mean()
+    assert participation_limit(n, spread, typical=True) < 0.75 * participation_limit(n, spread)
+
+
+def test_limits_meet_at_their_borders():
     for n in (10**3, 10**12):
-        border = math.sqrt(2 * math.log(n)) / 2
-        below, above = (participation_limit(n, border * (1 + x)) for x in (-1e-9, 1e-9))
-        assert below == pytest.approx(n**-0.5, rel=1e-6) == pytest.approx(above, rel=1e-6)
+        last = math.sqrt(2 * math.log(n))
+        for border, typical in ((last / 2, True), (last / math.sqrt(3), False)):
+            near = (border * (1 + x) for x in (-1e-9, 1e-9))
+            below, above = (participation_limit(n, s, typical) for s in near)
+            assert below == pytest.approx(math.exp(border**2) / n, rel=1e-6)
+            assert below == pytest.approx(above, rel=1e-6)
+        for typical in (False, True):  # everything at the last border, in exponents of n
+            near = participation_limit(n, last * (1 - 1e-6), typical)
+            assert near == pytest.approx(1, abs=1e-6)
     assert participation_limit(1, 3.0) == 1
 
 

@@ -1,8 +1,8 @@
 r"""Softmax of random logits, exactly: how many keys share the weight, and the entropy that is left.
 
 Independent normal logits are the random-energy model (Derrida 1981). Its averages are integrals in
-one dimension, by the trick of ``_transform``; as n grows they have limits with two borders, at
-spread = sqrt(2 ln n) / 2 and at sqrt(2 ln n), where one key takes all.
+one dimension, by the trick of ``_transform``; as n grows they have limits. The last border is at
+spread = sqrt(2 ln n), where a few keys take all.
 """
 
 from __future__ import annotations
@@ -47,23 +47,32 @@ def participation(n: int, spread: float) -> float:
     return n * STEP * (second * torch.exp(2 * u + n * log_phi)).sum().item()
 
 
-def participation_limit(n: int, spread: float) -> float:
-    r"""What E sum_i p_i^2 tends to, in leading order, as n grows. With s = spread and
-    s_c = sqrt(2 ln n): e^{s^2} / n up to s_c / 2 (eq-attn-annealed), e^{-(s_c - s)^2} up to s_c
-    (eq-attn-middle), 1 - s_c / s beyond (eq-attn-frozen).
+def participation_limit(n: int, spread: float, typical: bool = False) -> float:
+    r"""What sum_i p_i^2 tends to, in leading order, as n grows. With s = ``spread`` and
+    u = sqrt(2 ln n): e^{s^2} / n at first (eq-attn-annealed) and 1 - u / s from s = u on
+    (eq-attn-frozen). In between, the mean over rows and a typical row differ:
 
-    In the middle it is the exponent that is right: ln of the two has the ratio 1 in the limit.
+    * the mean is e^{s^2} / n up to s = u / sqrt(3), then rows with one lucky key make it up,
+      exp(-(u^2 - s^2)^2 / (8 s^2))   (eq-attn-mean-row);
+    * a typical row has e^{s^2} / n up to s = u / 2, then exp(-(u - s)^2)   (eq-attn-middle).
+
+    In between it is the exponent of n that is right, and only for n beyond all use.
+
+    Args:
+        n, spread: as in ``participation``. typical: of a typical row; by default of the mean.
 
     >>> [f"{participation_limit(10**6, s):.1e}" for s in (1.0, 4.0, 8.0)]
-    ['2.7e-06', '2.1e-01', '3.4e-01']
+    ['2.7e-06', '3.5e-01', '3.4e-01']
     """
     n, spread = _row(n, spread)
-    border = math.sqrt(2 * math.log(n))
-    if spread <= border / 2:
+    last = math.sqrt(2 * math.log(n))
+    if spread >= last:
+        return 1 - last / spread if spread > 0 else 1.0
+    if spread <= (last / 2 if typical else last / math.sqrt(3)):
         return math.exp(spread**2) / n
-    if spread <= border:
-        return math.exp(-((border - spread) ** 2))
-    return 1 - border / spread
+    if typical:
+        return math.exp(-((last - spread) ** 2))
+    return math.exp(-(((last**2 - spread**2) / spread) ** 2) / 8)
 
 
 def mean_entropy(n: int, spread: float) -> float:
