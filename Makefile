@@ -20,8 +20,8 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test $(STAGES) mutate-core notebooks slides set-repository colab clean-room colab-freeze \
-        colab-widgets artifact bench clean
+.PHONY: help book serve pdf zip test $(STAGES) mutate-core notebooks slides set-repository colab \
+        clean-room colab-freeze colab-widgets artifact bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,13 @@ book: $(STAMP) ## build the book into _build/html
 
 serve: book ## serve the book on localhost and open it (PORT=8000)
 	@$(BIN)/python tools/serve.py $(HTML) $(PORT)
+
+pdf: $(STAMP) book ## print the book and each chapter into _build/pdf (a Chromium, minutes; ONLY=ddpm-bayes: one)
+	@$(BIN)/python tools/pdf.py $(ONLY)
+	@$(SPHINX) --quiet > /dev/null # pages link what there is
+
+zip: $(STAMP) book ## the site in one file that opens without a network: _build/kexue-<version>.zip
+	@$(BIN)/python tools/archive.py
 
 test: $(STAMP) book ## everything that must hold: lint, tests, notebooks, book, browser
 	@$(BIN)/python tools/stages.py $(STAGES)

@@ -9,9 +9,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def _toc() -> dict:
+    return yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+
+
 def documents() -> list[str]:
     """Return the documents of ``_toc.yml`` in reading order, without suffix (``book/index``)."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     found = []
 
     def visit(node: object) -> None:
@@ -22,8 +25,23 @@ def documents() -> list[str]:
             for child in node:
                 visit(child)
 
-    visit(toc)
+    visit(_toc())
     return found
+
+
+def chapters() -> list[str]:
+    """Return the documents of the numbered parts, in reading order."""
+    return [
+        chapter["file"]
+        for part in _toc()["parts"]
+        if part.get("numbered")
+        for chapter in part["chapters"]
+    ]
+
+
+def captions() -> dict[str, str]:
+    """Return the caption of each part, by the first document in it."""
+    return {part["chapters"][0]["file"]: part["caption"] for part in _toc()["parts"]}
 
 
 def source(document: str) -> Path:

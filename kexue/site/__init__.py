@@ -17,6 +17,7 @@ so another book can use it as it stands.
 ``launch``      the Colab button opens a plain notebook on another branch
 ``head``        the line below a title: open, save, cite, report a problem
 ``citation``    BibTeX for the book and its chapters
+``offline``     search in a site that is opened from a folder
 ``explorers``   stored explorers as numbered figures, and the script that moves them
 ``paper``       for LaTeX: a still picture of every explorer, vector figures as PDF
 ``typography``  a formula and the punctuation after it stay on one line
@@ -44,6 +45,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         labels,
         launch,
         ledger,
+        offline,
         paper,
         sheets,
         status,
@@ -51,7 +53,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
 
     content = figures, ledger, status, sheets, decks, explorers, typography
-    for part in (assets, *content, labels, launch, head, paper):
+    for part in (assets, *content, labels, launch, head, offline, paper):
         part.setup(app)
     return {
         "version": kexue.__version__,

@@ -61,6 +61,15 @@ def book(app: Sphinx) -> dict[str, Any]:
     return {**said, **said.get("preferred-citation", {})}
 
 
+def key(said: dict[str, Any]) -> str:
+    """What the book is called in keys and file names: its title's letters up to the first comma.
+
+    >>> key({"title": "The Book, and more"})
+    'thebook'
+    """
+    return re.sub(r"\W+", "", said["title"].split(",")[0].lower())
+
+
 def page_url(app: Sphinx, page: str) -> str:
     """Where a page can be read: on the site if its address is known, else its source."""
     options = app.config["html_theme_options"]
@@ -77,7 +86,7 @@ def bibtex(app: Sphinx, page: str) -> str:
     said = book(app)
     if not said:
         return ""
-    name = re.sub(r"\W+", "", said["title"].split(",")[0].lower())
+    name = key(said)
     common = {"author": authors(said["authors"]), "year": str(said.get("year", ""))}
     version = f"Version {said['version']}" if said.get("version") else ""
     if Path(app.env.doc2path(page)).suffix != ".ipynb":
@@ -88,3 +97,9 @@ def bibtex(app: Sphinx, page: str) -> str:
     fields |= {"booktitle": f"{{{tex(said['title'])}}}", "note": version}
     fields["url"] = page_url(app, page)
     return entry("incollection", f"{name}-{page.rpartition('/')[2]}", fields)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Say where CITATION.cff is; an extension of its own, so that two parts can ask for it."""
+    app.add_config_value("kexue_citation", "CITATION.cff", "html", types=[str])
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

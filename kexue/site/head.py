@@ -17,7 +17,7 @@ from urllib.parse import quote
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from kexue.site.citation import bibtex, book, page_url
+from kexue.site.citation import bibtex, book, key, page_url
 from kexue.site.ledger import ledger_mark, line
 from kexue.site.slides import address
 
@@ -39,6 +39,12 @@ def made(app: Sphinx, page: str) -> dict[str, str]:
     there = {words: path for words, path in found.items() if (Path(app.outdir) / path).is_file()}
     deck = address(app, page)
     return {"Slides": deck, **there} if deck else there
+
+
+def whole(app: Sphinx) -> str:
+    """Where the PDF of the whole book is in the site; "" if it was not made."""
+    path = MADE["PDF"].format(key(said)) if (said := book(app)) else ""
+    return path if path and (Path(app.outdir) / path).is_file() else ""
 
 
 def report(app: Sphinx, page: str, equation: str = "") -> str:
@@ -121,7 +127,7 @@ def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
 
 def setup(app: Sphinx) -> None:
     """Connect the handlers; the theme makes its buttons at 501, ``launch`` changes one at 600."""
-    app.add_config_value("kexue_citation", "CITATION.cff", "html", types=[str])
+    app.setup_extension("kexue.site.citation")
     app.connect("env-updated", outdated)
     app.connect("html-page-context", place, priority=700)
     app.add_post_transform(ReportEquations)

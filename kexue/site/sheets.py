@@ -25,7 +25,7 @@ from sphinx.util import docname_join, import_object, logging
 from sphinx.util.docutils import SphinxDirective
 
 from kexue.site.exercises import Exercise, raw, read, sections
-from kexue.site.head import made
+from kexue.site.head import made, whole
 from kexue.site.ledger import ledger, line, link_to, order
 from kexue.site.slips import recalled, steps
 from kexue.site.status import table
@@ -114,14 +114,16 @@ def joined(start: str, links: Iterable[nodes.reference]) -> nodes.paragraph:
 
 def overview(app: Sphinx, here: str) -> list[nodes.Node]:
     """A table of all sheets, a row a chapter, in the order of the book."""
-    env, rows = app.env, []
+    env, rows, up = app.env, [], "../" * here.count("/")
     for chapter in chapters(env):
         links = [link(app, here, chapter, kind) for kind in kinds_of(env, chapter)]
         number = str(known(env)["chapters"][chapter])
         for words, path in made(app, chapter).items():
-            links.append(nodes.reference("", words, internal=True))
-            links[-1]["refuri"] = "../" * here.count("/") + path
+            links.append(nodes.reference("", words, refuri=up + path, internal=True))
         rows.append([[line(link_to(chapter, env, here))], [line(number)], [joined("", links)]])
+    if path := whole(app):
+        links = [nodes.reference("", "PDF", refuri=up + path, internal=True)]
+        rows.append([[line("The whole book")], [line()], [joined("", links)]])
     return [table("To hand out", ["Chapter", "Exercises", "Sheets"], (40, 15, 45), rows)]
 
 
@@ -281,6 +283,7 @@ def merge(app: Sphinx, env: BuildEnvironment, read: set[str], other: BuildEnviro
 
 def setup(app: Sphinx) -> None:
     """Register the sheets, the links to them and the ``{sheets-table}`` directive."""
+    app.setup_extension("kexue.site.citation")
     app.add_config_value("kexue_sheets", "sheets", "html", types=[str])
     app.add_config_value("kexue_slips", "", "env", types=[str])
     app.add_node(sheets_table)
