@@ -264,6 +264,7 @@ def test_an_error_shows_its_answer_on_a_key(found):
         ({"title": "T", "show": ["table 4"]}, "there is no table 4"),
         ({"title": "T", "show": ["error 9"]}, "there is no error 9"),
         ({"show": ["Words."]}, "needs title"),
+        ({"title": "T", "show": [{"one": "two"}]}, "slide 'T': show: needs texts"),
         ({"title": "T", "shows": ["Words."]}, "nothing but beside, minutes"),
         ({"title": "T {eq}`eq-one-lin`"}, "eq-one-lin"),
     ],

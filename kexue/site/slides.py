@@ -81,7 +81,7 @@ def slides(path: Path) -> list[Slide]:
     Raises
     ------
     ValueError
-        If a slide has no title, or something that no slide has.
+        If a slide has no title, something that no slide has, or a part that is no text.
     """
     found, known = [], {field.name for field in fields(Slide)} - {"cell"}
     for place, cell in enumerate(noted(path)):
@@ -89,6 +89,9 @@ def slides(path: Path) -> list[Slide]:
             if "title" not in slide or not known >= slide.keys():
                 needs = f"title, and nothing but {', '.join(sorted(known))}"
                 raise ValueError(f"{path.name}, cell {place + 1}: slide {slide}, needs {needs}")
+            if any(not isinstance(part, str) for part in slide.get("show", ())):
+                where = f"{path.name}, slide {slide['title']!r}"
+                raise ValueError(f"{where}: show: needs texts (in YAML, quotes around a colon)")
             found.append(Slide(place, **{**slide, "show": tuple(slide.get("show", ()))}))
     return found
 

@@ -30,7 +30,9 @@
   function fitAll() {
     for (const box of document.querySelectorAll(".kxd-eq, .kxd-part > div.math, .kxd-answer > div.math")) {
       const formula = box.querySelector("mjx-math"), frame = formula && formula.closest("mjx-container");
-      if (formula) fit(box, () => formula.getBoundingClientRect().width > frame.getBoundingClientRect().width + 1);
+      const wide = () => formula && formula.getBoundingClientRect().width > frame.getBoundingClientRect().width + 1;
+      if (wide()) box.classList.add("kxd-wide"); // first the number goes below
+      fit(box, wide);
     }
     for (const body of document.querySelectorAll(".kxd-body"))
       fit(body, () => body.scrollHeight > body.clientHeight + 1 || body.scrollWidth > body.clientWidth + 1, 0.7);
