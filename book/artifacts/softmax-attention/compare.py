@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-KINDS = ("full", "fisher", "weights", "n_eff")
+KINDS = ("full", "fisher", "weights", "n_eff", "heavy")
 SECOND = KINDS[1:]  # of the divergence, whose first order is zero
 CALIBRATED_AT = 0.25
 

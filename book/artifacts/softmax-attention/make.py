@@ -40,42 +40,53 @@ def noise(args, device, metrics: dict, arrays: dict, say) -> nets.LanguageModel:
     book, kept = (recipes.FULL if args.preset == "full" else recipes.SMOKE), None
     for name, recipe in book.items():
         windows = recipes.held_out(recipe, device)
-        found = recipes.about(recipe, runtime.precision()) | dict(runs=[], noise=[], rounding=[])
+        found = recipes.about(recipe, runtime.precision()) | dict(runs=[], noise=[])
         for seed in range(args.seed, args.seed + recipe["seeds"]):
-            untrained = recipes.fresh(recipe, seed, device)
             model, run = recipes.train(recipe, seed, device, say)
             kept = kept or model
             found["runs"].append(run)
             result = noisy.measure(model, windows, recipe, seed, say)
             generator = torch.Generator(device).manual_seed(seed + 77)
-            labels, part = (8, recipe["part"] // 4)
-            result["prediction"] = predicted.measure(model, windows, generator, labels, part)
+            part = recipe["part"] // 4
+            result["prediction"] = predicted.measure(model, windows, generator, 8, part)
             result["comparison"] = compare.ratios(result)
             found["noise"].append(result)
-            say(f"  {result['comparison']['all'][2]}")
+            say(f"  {compare.short(result['comparison']['all'][2])}")
             if seed == args.seed:
-                read = recipes.held_out(recipe, device, split="train")
-                found["training_text"] = on_training_text(model, read, recipe, labels, part)
-                more = recipes.held_out(recipe, device, 4 * recipe["windows"])
-                more = windows if name == "tiny" else more
-                found["rounding"].append(
-                    rounding.measure(model, more, generator, 2, part, say) | dict(seed=seed)
-                )
-                found["entropy"] = {
-                    when: entropies.measure(m, windows, part, arrays, f"{name}_{when}")
-                    for when, m in (("fresh", untrained), ("trained", model))
-                }
+                found |= once(name, recipe, model, windows, generator, arrays, seed, say)
         metrics[name] = found
     return kept
 
 
-def on_training_text(model, windows, recipe: dict, labels: int, part: int) -> dict:
-    """Noise on all logits where the model is surer of itself with reason."""
-    scale = noisy.Scale(model, windows, recipe["part"], recipe["draws"], seed=7)
-    generator = torch.Generator(windows.device).manual_seed(7)
-    found = scale.about() | dict(all=noisy.normal(scale, (0.25, 0.5, 1.0)))
-    found["prediction"] = predicted.measure(model, windows, generator, labels, part)
-    return found | dict(comparison=compare.ratios(found))
+def once(name, recipe, model, windows, generator, arrays: dict, seed: int, say) -> dict:
+    """What is asked of one seed: rounding, entropies, and whether calibration matters."""
+    device, part = windows.device, recipe["part"] // 4
+    read = recipes.held_out(recipe, device, split="train")
+    more = recipes.held_out(recipe, device, 4 * recipe["windows"]) if name == "large" else windows
+    untrained = recipes.fresh(recipe, seed, device)
+    found = dict(
+        training_text=noisy.brief(model, read, recipe, generator),
+        calibrated=noisy.calibrated(model, windows, recipe, generator),
+        rounding=[rounding.measure(model, more, generator, 2, part, say) | dict(seed=seed)],
+        entropy={
+            when: entropies.measure(m, windows, part, arrays, f"{name}_{when}")
+            for when, m in (("fresh", untrained), ("trained", model))
+        },
+    )
+    say(f"  T = {found['calibrated']['temperature']:.3f}")
+    if name == "tiny":
+        found["laws_by_head"] = noisy.laws_by_head(model, windows, recipe)
+    else:  # the same model trained for too long
+        recipe = recipe | dict(train=recipe["train"] | dict(steps=recipe["too_long"]))
+        model, run = recipes.train(recipe, seed, device, say)
+        found["overfit"] = dict(
+            run=run,
+            validation_text=noisy.brief(model, windows, recipe, generator),
+            training_text=noisy.brief(model, read, recipe, generator),
+            calibrated=noisy.calibrated(model, windows, recipe, generator),
+        )
+        say(f"  overfit: T = {found['overfit']['calibrated']['temperature']:.3f}")
+    return found
 
 
 def longer(args, device, metrics: dict, say) -> None:

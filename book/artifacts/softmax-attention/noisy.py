@@ -9,11 +9,14 @@ For a symmetric law each draw is used with both signs, which removes the part li
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 
+import compare
+import predicted
 import torch
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
 
 from kexue import attention as A
@@ -39,17 +42,17 @@ def added(law, seed: int, sign: int, device: torch.device, where: dict | None = 
     """``law`` added to the logits, to those of ``where = {layer: heads}`` if it is given."""
     generator = torch.Generator(device).manual_seed(seed)
 
+    def noisy(s: Tensor) -> Tensor:
+        if isinstance(law, A.Drop):
+            return A.perturb(s, law, generator)
+        return s + sign * law.sample(s.shape, generator=generator, dtype=s.dtype, device=s.device)
+
     def change(s: Tensor, layer: int) -> Tensor:
         if where is None:
-            return s + sign * law.sample(
-                s.shape, generator=generator, dtype=s.dtype, device=s.device
-            )
+            return noisy(s)
         if layer in where:
             s, heads = s.clone(), where[layer]
-            part = s[:, heads]
-            s[:, heads] = part + sign * law.sample(
-                part.shape, generator=generator, dtype=s.dtype, device=s.device
-            )
+            s[:, heads] = noisy(s[:, heads])
         return s
 
     return change
@@ -110,22 +113,22 @@ class Scale:
         )  # fmt: skip
 
     def under(self, law, where: dict | None = None, draws: int | None = None) -> dict:
-        """The increase under a symmetric law, both signs of each draw."""
+        """The increase under a law; if it is symmetric, with both signs of each draw."""
+        signs, times = ((1,), 2) if isinstance(law, A.Drop) else ((1, -1), 1)
         return self.increase(
-            [attend_with(added(law, self.seed + d, sign, self.device, where)) for sign in (1, -1)]
-            for d in range(draws or self.draws)
+            [attend_with(added(law, self.seed + d, sign, self.device, where)) for sign in signs]
+            for d in range(times * (draws or self.draws))
         )
 
-    def dropped(self, draws: int, **how) -> dict:
-        """Under ``kexue.attention.attention`` with random parts left out."""
+    def lighter(self, rate: float) -> dict:
+        """Dropout of weights."""
 
         def attend_of(d: int) -> Callable:
             generator = torch.Generator(self.device).manual_seed(self.seed + d)
-            return lambda q, k, v, layer: A.attention(
-                q, k, v, causal=True, generator=generator, **how
-            )
+            options = dict(causal=True, drop=rate, generator=generator)
+            return lambda q, k, v, layer: A.attention(q, k, v, **options)
 
-        return self.increase([attend_of(d)] for d in range(draws))
+        return self.increase([attend_of(d)] for d in range(2 * self.draws))
 
 
 def matched(variance_ratio: float) -> dict[str, object]:
@@ -156,11 +159,10 @@ def measure(model, windows: Tensor, recipe: dict, seed: int, say: Callable) -> d
     out["common"] = [
         dict(sigma=s, **scale.under(A.Common(A.Normal(s)), draws=2)) for s in (0.5, 1.0, 3.0)
     ]
-    many = 2 * scale.draws
     out["laws"] = []
     for sigma in (0.25, 0.5, 1.0):
         for name, law in matched(math.expm1(sigma**2)).items():
-            found = scale.dropped(many, noise=law) if name == "drop" else scale.under(law)
+            found = scale.under(law)
             a = float(next(iter(vars(law).values())))
             variance = dict(laplace=2 * a**2, uniform=a**2 / 12, drop=None)[name]
             row = dict(law=name, sigma=sigma, parameter=a, variance=variance)
@@ -168,8 +170,8 @@ def measure(model, windows: Tensor, recipe: dict, seed: int, say: Callable) -> d
     out["drop"] = [
         dict(
             rate=r,
-            logits=scale.dropped(many, noise=A.Drop(r)),
-            weights=scale.dropped(many, drop=r),
+            logits=scale.under(A.Drop(r)),
+            weights=scale.lighter(r),
         )
         for r in RATES
     ]
@@ -188,3 +190,37 @@ def measure(model, windows: Tensor, recipe: dict, seed: int, say: Callable) -> d
     ]
     say("  heads done")
     return out
+
+
+def brief(model, windows: Tensor, recipe: dict, generator: torch.Generator) -> dict:
+    """Normal noise on all logits, small and large, and what is predicted."""
+    scale = Scale(model, windows, recipe["part"], recipe["draws"], seed=7)
+    out = scale.about() | dict(all=normal(scale, (0.0625, *SIGMAS[:5])))
+    out["prediction"] = predicted.measure(model, windows, generator, 8, recipe["part"] // 4)
+    return out | dict(comparison=compare.ratios(out))
+
+
+def calibrated(model, windows: Tensor, recipe: dict, generator: torch.Generator) -> dict:
+    """The same of the model whose last logits are divided by the T that is best for this text."""
+    scale = Scale(model, windows, recipe["part"])
+
+    def loss(T: float) -> float:
+        parts = (scale.nats((q / T).log_softmax(-1), w) for q, w in scale.each(scale.log_p))
+        return torch.cat(list(parts)).mean().item()
+
+    T = minimize_scalar(loss, bounds=(0.5, 4.0), method="bounded").x
+    model = copy.deepcopy(model)
+    model.head.weight.div_(T)
+    return dict(temperature=T) | brief(model, windows, recipe, generator)
+
+
+def laws_by_head(model, windows: Tensor, recipe: dict, sigma: float = 0.25) -> list[dict]:
+    """Four laws of the V_eta of Normal(sigma), on one head at a time."""
+    scale = Scale(model, windows, recipe["part"], recipe["draws"], seed=9)
+    laws = dict(normal=A.Normal(sigma), **matched(math.expm1(sigma**2)))
+    return [
+        dict(layer=i, head=h, law=name, sigma=sigma, **scale.under(law, {i: [h]}))
+        for i in range(model.config["depth"])
+        for h in range(model.config["heads"])
+        for name, law in laws.items()
+    ]

@@ -17,7 +17,10 @@ u_i = g.(v_i - o), per byte of text,
 ``n_eff`` takes p_i^2 for p_i / n_eff, all that n_eff knows of the weights. It forgets that o is
 close to the value of the heaviest key, whose u_i is therefore small. ``weights`` does not: for
 values drawn independently of the weights, E u_i^2 is proportional to 1 - 2 p_i + S2, from which R
-follows with S_m = sum_i p_i^m; for equal weights R = S2 = 1 / n_eff.
+follows with S_m = sum_i p_i^m. Given S2 = 1 / n_eff, S3 lies between S2^2 (equal weights on n_eff
+keys: R = 1 / n_eff, the row above) and S2^(3/2) (one heavy key, the rest spread thin):
+
+    heavy   = as weights with R = (1 / n_eff) (sqrt(n_eff) - 1) / (sqrt(n_eff) + 1)
 """
 
 from __future__ import annotations
@@ -51,15 +54,20 @@ class Layer:
     def bias(self, variance: Tensor | float = 1.0) -> Tensor:
         return (variance * self.p * (0.5 - self.p) * self.u).sum((0, 2, 3))
 
+    def _rows(self, factor: Tensor) -> Tensor:
+        return (factor * (self.p * self.u2).sum(-1)).sum((0, 2)) / 2
+
     def n_eff(self) -> Tensor:
-        participation = self.p.square().sum(-1)
-        return (participation * (self.p * self.u2).sum(-1)).sum((0, 2)) / 2
+        return self._rows(self.p.square().sum(-1))
+
+    def heavy(self) -> Tensor:
+        S2 = self.p.square().sum(-1)
+        return self._rows(S2 * (1 - S2.sqrt()) / (1 + S2.sqrt()))
 
     def weights(self) -> Tensor:
         S2, S3 = self.p.square().sum(-1), self.p.pow(3).sum(-1)
         # 0 / 0 where one key has all the weight: u = 0 there
-        R = (S2 - 2 * S3 + S2**2) / (1 - S2).clamp(min=1e-6)
-        return (R * (self.p * self.u2).sum(-1)).sum((0, 2)) / 2
+        return self._rows((S2 - 2 * S3 + S2**2) / (1 - S2).clamp(min=1e-6))
 
     def uncentered(self) -> Tensor:
         """As ``fisher``, with |v_i| for |v_i - o|: dropout of weights."""
@@ -111,13 +119,14 @@ def layers(model, windows: Tensor, generator: torch.Generator, labels: int) -> I
 def measure(model, windows: Tensor, generator: torch.Generator, labels: int, part: int) -> dict:
     """Per unit of V_eta and per byte: each prediction by layer and head; and 1 / n_eff, entropy."""
     depth, heads = model.config["depth"], model.config["heads"]
-    names = ("fisher", "bias", "n_eff", "weights", "uncentered", "inverse_n_eff", "entropy")
+    kinds = ("fisher", "bias", "weights", "n_eff", "heavy", "uncentered")
+    names = (*kinds, "inverse_n_eff", "entropy")
     total = {name: torch.zeros(depth, heads, dtype=torch.float64) for name in names}
     for batch in windows.split(part):
         for i, layer in enumerate(layers(model, batch, generator, labels)):
             entropy = torch.special.entr(layer.p).sum((0, 2, 3))
             inverse = layer.p.square().sum((0, 2, 3))
-            found = [getattr(layer, name)() for name in names[:5]]
+            found = [getattr(layer, kind)() for kind in kinds]
             for name, value in zip(names, (*found, inverse, entropy), strict=True):
                 total[name][i] += value.double().cpu()
     table = {name: value / windows[:, 1:].numel() for name, value in total.items()}

@@ -20,6 +20,7 @@ FULL = {
     "large": dict(
         text="stdlib", model=dict(width=384, heads=6, depth=6, context=256), seeds=3,
         train=dict(steps=1600, batch=64, lr=1e-3), half=True, windows=128, draws=8, part=64,
+        too_long=4000,
     ),
 }  # fmt: skip
 SMOKE = {
@@ -29,6 +30,7 @@ SMOKE = {
     "large": dict(
         text="stdlib", model=dict(width=32, heads=2, depth=3, context=16), seeds=1,
         train=dict(steps=10, batch=4, lr=1e-3), half=True, windows=8, draws=2, part=8,
+        too_long=20,
     ),
 }  # fmt: skip
 
@@ -56,26 +58,32 @@ def train(
 ) -> tuple[LanguageModel, dict]:
     """A trained model, rounded to half precision (what is stored is what is measured), its record.
 
-    The loss curve: the mean over each twentieth of the run.
+    The loss curve: the mean over each twentieth of the run; that of the validation text: (step,
+    loss) after each tenth.
     """
     text = data.text(recipe["text"], "train").tokens.to(device)
     model, settings = fresh(recipe, seed, device), recipe["train"]
     precision = runtime.precision() if recipe["half"] else torch.float32
-    begin, losses = time.perf_counter(), []
-    for _, loss in nets.train_language(
+    asked = (held_out(recipe, device), options.get("attend"), recipe["part"])
+    begin, losses, held = time.perf_counter(), [], []
+    for step, loss in nets.train_language(
         model, text, **settings, **options, seed=seed, precision=precision
     ):
         losses.append(loss)
+        if step % max(1, settings["steps"] // 10) == 0:
+            held.append((step, losses_of(model, *asked).mean()))
     curve = torch.stack(losses).cpu()
     seconds = time.perf_counter() - begin
     model.requires_grad_(False)
     for weight in model.parameters():
         weight.copy_(weight.half().float())
-    test = held_out(recipe, device)
-    loss = losses_of(model, test, options.get("attend"), recipe["part"]).mean().item()
+    loss = losses_of(model, *asked).mean().item()
     say(f"{recipe['text']} seed {seed}: held out {loss:.4f}, {seconds:.1f} s")
-    parts = [p.mean().item() for p in curve.tensor_split(20)]
-    return model, dict(seed=seed, seconds=seconds, loss_curve=parts, loss_validation=loss)
+    return model, dict(
+        seed=seed, steps=settings["steps"], seconds=seconds, loss_validation=loss,
+        loss_curve=[p.mean().item() for p in curve.tensor_split(20)],
+        validation_curve=[(step, x.item()) for step, x in held],
+    )  # fmt: skip
 
 
 @torch.no_grad()

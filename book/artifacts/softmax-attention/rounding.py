@@ -39,7 +39,8 @@ def float_step(x: Tensor, kind: str) -> Tensor:
     """Spacing of the fp8 numbers around x."""
     _, fraction, least = FP8[kind]
     exponent = torch.frexp(x.abs()).exponent - 1  # x = m 2^exponent, 1 <= m < 2
-    return torch.exp2(exponent.clamp(min=least).to(x.dtype) - fraction)
+    exponent = torch.where(x == 0, least, exponent.clamp(min=least))  # frexp(0) is (0, 0)
+    return torch.exp2(exponent.to(x.dtype) - fraction)
 
 
 def cast(x: Tensor, kind: str) -> Tensor:
