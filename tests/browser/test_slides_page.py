@@ -165,7 +165,8 @@ def test_a_speaker_has_a_window_that_follows(deck):
     deck.wait_for_function(HERE, arg=2)
     speaker.keyboard.press("c")
     clock = speaker.locator(".kxd-panel .kxd-clock")
-    assert re.fullmatch(r"\d+:\d\d · planned [\d.]+ of [\d.]+ min", clock.inner_text())
+    said = r"\d+:\d\d · this slide [\d.]+ min · planned [\d.]+ of [\d.]+ min"
+    assert re.fullmatch(said, clock.inner_text())
     deck.keyboard.press("c")
     assert deck.locator(".reveal > .kxd-clock").is_visible()
     moved = (

@@ -47,7 +47,7 @@
     const sum = (some) => some.reduce((total, slide) => total + minutes(slide), 0);
     const planned = sum(slides.slice(0, slides.indexOf(here) + 1));
     const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-    return `${text} \u00b7 planned ${planned} of ${sum(slides)} min`;
+    return `${text} \u00b7 this slide ${minutes(here)} min \u00b7 planned ${planned} of ${sum(slides)} min`;
   }
   function tell() {
     for (const place of document.querySelectorAll(".kxd-clock")) place.textContent = clock();
