@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from sphinx import addnodes
 
 from kexue.site.exercises import raw, read, sections
 from kexue.site.ledger import SIGNS, ledger, line, reference
@@ -160,10 +159,11 @@ class Chapter:
             child for child in copy if not isinstance(child, nodes.caption | nodes.legend)
         ]
         copy["names"], copy["ids"] = [], []
-        number = addnodes.pending_xref(
-            "", nodes.inline("", label), refdomain="std", reftype="numref", reftarget=label,
-            refexplicit=False, refwarn=True,
-        )  # fmt: skip
+        numbers = self.env.toc_fignumbers.get(self.page, {}).get("figure", {})
+        anchor = next(name for name in found["ids"] if name in numbers)
+        called = str(self.env.config.numfig_format["figure"])
+        called %= ".".join(map(str, numbers[anchor]))
+        number = nodes.reference("", called, refid=anchor, internal=True)
         return [copy, nodes.paragraph("", "", number, classes=["kxd-number"])]
 
     def exercise(self, label: str) -> list[nodes.Node]:
