@@ -39,7 +39,7 @@
   }
 
   // ---- the panel with notes, clock and what comes next ------------------------------------
-  const minutes = (slide) => Number(slide.dataset.minutes) || 0;
+  const minutes = (slide) => (slide ? Number(slide.dataset.minutes) || 0 : 0); // a phone has none at first
   const heading = (slide) => slide && slide.querySelector("h1, h2");
   function clock() {
     const seconds = since ? Math.floor((Date.now() - since) / 1000) : 0;
@@ -54,7 +54,7 @@
   }
   function fill() {
     const panel = document.querySelector(".kxd-panel"), here = Reveal.getCurrentSlide();
-    if (panel.hidden) return;
+    if (panel.hidden || !here) return;
     const slides = Reveal.getSlides(), next = heading(slides[slides.indexOf(here) + 1]);
     panel.innerHTML = '<p class="kxd-clock"></p><div class="kxd-said" tabindex="0"></div><p class="kxd-next"></p>';
     panel.querySelector(".kxd-said").innerHTML = here.querySelector("aside.notes").innerHTML;
