@@ -46,7 +46,7 @@ pdf: $(STAMP) book ## print the book and each chapter into _build/pdf (a Chromiu
 	@$(BIN)/python tools/pdf.py $(ONLY)
 	@$(SPHINX) --quiet > /dev/null # pages link what there is
 
-zip: $(STAMP) book ## the site in one file that opens without a network: _build/kexue-<version>.zip
+zip: colab ## the site in one file that opens without a network: _build/kexue-<version>.zip
 	@$(BIN)/python tools/archive.py
 
 test: $(STAMP) book ## everything that must hold: lint, tests, notebooks, book, browser

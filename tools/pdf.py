@@ -134,17 +134,14 @@ def name_bookmarks(writer: PdfWriter, headings: list[str]) -> None:
         node[NameObject("/Title")] = TextStringObject(text)
 
 
-def printed(browser: Browser, site: Path, names: list[str]) -> bytes:
-    """The PDF of these pages."""
-    words = said()
-    page = open_page(browser, site, document(site, names, words))
+def printed(page: Page) -> bytes:
+    """The PDF of an opened document."""
     paper = {"prefer_css_page_size": True, "print_background": True}
     page.evaluate("pages => writeNumbers(pages)", pages_of(page.pdf(**paper)))
     made = page.pdf(**paper, tagged=True, outline=True)
     writer = PdfWriter(clone_from=io.BytesIO(made))
     name_bookmarks(writer, page.evaluate("headings()"))
-    writer.add_metadata({"/Author": html.unescape(words["authors"])})
-    page.close()
+    writer.add_metadata({"/Author": html.unescape(said()["authors"])})
     file = io.BytesIO()
     writer.write(file)
     return file.getvalue()
@@ -166,7 +163,9 @@ def main(site: Path, only: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
         for slug, names in jobs.items():
-            made = printed(browser, site, names)
+            page = open_page(browser, site, document(site, names, said()))
+            made = printed(page)
+            page.close()
             if len(made) > LIMIT:
                 raise SystemExit(f"{slug}.pdf: got {len(made)} bytes, needs at most {LIMIT}")
             for folder in folders:

@@ -15,9 +15,21 @@ pytestmark = pytest.mark.browser
 CHAPTER = chapters()[0]
 
 
+WIDE = """width => [...document.querySelectorAll("mjx-container, .katex, table, svg, img, pre")]
+  .filter(node => node.getBoundingClientRect().right > width + 1 || node.scrollWidth > width + 1)
+  .map(node => node.outerHTML.slice(0, 100))"""
+
+
 @pytest.fixture(scope="module")
-def made(chromium, site):
-    return pdf.printed(chromium, site, [CHAPTER])
+def opened(chromium, site):
+    page = pdf.open_page(chromium, site, document(site, [CHAPTER], pdf.said()))
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def made(opened):
+    return pdf.printed(opened)
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +122,5 @@ def test_links_lead_somewhere_and_fonts_are_embedded(reader):
     assert inside > 50
 
 
-def test_nothing_is_wider_than_the_paper(chromium, site):
-    text = document(site, [CHAPTER], pdf.said())
-    page = pdf.open_page(chromium, site, text)
-    wide = page.evaluate(
-        """width => [...document.querySelectorAll("mjx-container, table, svg, img, pre, figure")]
-        .filter(node => node.getBoundingClientRect().right > width + 1)
-        .map(node => node.outerHTML.slice(0, 100))""",
-        pdf.WIDTH,
-    )
-    assert wide == []
-    page.close()
+def test_nothing_is_wider_than_the_paper(opened):
+    assert opened.evaluate(WIDE, pdf.WIDTH) == []
