@@ -14,12 +14,14 @@ costs nearly nothing, whatever n is.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from kexue.attention._transform import F64, Transform, nodes, transform
 from kexue.attention.measures import rows_and_values
@@ -27,10 +29,12 @@ from kexue.attention.noise import Noise
 
 __all__ = ["Moments", "sweep"]
 
-STEP = 0.25  # of ln t and of the grid of logits
+STEP = 0.25  # of the grid of logits
+EVERY = 2  # ln t is summed in steps twice as long: its integrands are as smooth as that
 STENCIL = 8  # grid points to which a key is given: Lagrange's polynomials of degree 7
 DEEPEST = 40.0  # a key whose weight is below e^-40 goes to the last grid points
 SIZE = {"cpu": 2**20}  # numbers in a block of rows; 2**27 on other devices
+ROWS = 256
 
 
 class Moments(NamedTuple):
@@ -68,80 +72,94 @@ def sweep(logits: Tensor, v: Tensor, laws: Sequence[Noise]) -> Moments:
     s = s.expand(*lead, *s.shape[-2:]).reshape(-1, *s.shape[-2:])
     v = v.expand(*lead, *v.shape[-2:]).reshape(-1, *v.shape[-2:])
     s = s.log_softmax(-1)
-    depth = min(-s[s > -math.inf].min().item(), DEEPEST)
+    top = s.max()
+    depth = min((top - s[s > -math.inf].min()).item(), DEEPEST)
     grid = math.ceil(depth / STEP) + STENCIL
-    tables = [_table(law, grid, s) for law in laws]
+    tables = [_table(law, grid, top) for law in laws]
+    # Rows are gathered a few at a time, in the cache; then a few hundred share the work on a law.
     block = max(1, SIZE.get(s.device.type, 2**27) // (grid * s.shape[-1]))
-    parts = [
-        _moments(_gather(part, values, grid), tables)
-        for head, values in zip(s, v, strict=True)
-        for part in head.split(block)
-    ]
+    heads = max(1, ROWS // s.shape[-2])
+    parts = []
+    for some, values in zip(s.split(heads), v.split(heads), strict=True):
+        gathered = [
+            _gather(part, value, top, grid)
+            for head, value in zip(some, values, strict=True)
+            for part in head.split(block)
+        ]
+        parts.append(_moments(torch.cat(gathered), tables))
     shape = (len(laws), *lead, s.shape[-2])
     mse = torch.cat([mse for mse, _ in parts], 1).reshape(shape)
     bias = torch.cat([bias for _, bias in parts], 1).reshape(*shape, v.shape[-1])
     return Moments(mse[..., 0], bias[..., 0, :]) if single else Moments(mse, bias)
 
 
-def _gather(s: Tensor, v: Tensor, grid: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of log weights (R, n) and values (n, D), gathered on logits 0, -STEP, -2 STEP, ...:
-    sums of p (R, G), of p (v - o) (R, G, D) and of p^2 |v - o|^2 (R, G).
+def _gather(s: Tensor, v: Tensor, top: Tensor, grid: int) -> Tensor:
+    """Rows of log weights (R, n) and values (n, D), gathered on logits top, top - STEP, ...:
+    sums of p times v - o, |v - o|^2 and 1, shape (R, G, D + 2).
 
     Each key is shared out among ``STENCIL`` grid points, so that polynomials of its logit are kept.
     """
     p = s.exp()
     v = v - v.mean(0)
-    o = p @ v
-    place = (-s / STEP).clamp(max=grid - STENCIL)  # what is deeper has a weight below e^-40
-    first = (place.floor() - (STENCIL // 2 - 1)).clamp(0, grid - STENCIL)
-    share = _lagrange(place - first)  # (R, STENCIL, n)
+    o = (p @ v)[:, None]
+    place = ((top - s) / STEP).clamp(max=grid - STENCIL)  # deeper, e^-40 of the weight is left
+    near = int(place.min().item())  # where these rows begin and how far they go
+    size = math.ceil(place.max().item()) - near + STENCIL
+    place -= near
+    first = (place.floor() - (STENCIL // 2 - 1)).clamp(0, size - STENCIL)
     index = first.long()[:, None] + torch.arange(STENCIL, device=s.device)[:, None]
-    spread = s.new_zeros(len(s), grid, s.shape[-1]).scatter_(1, index, share)
-    squares = p.square() * torch.cdist(o, v).square()
-    second = (spread @ squares[..., None])[..., 0]
-    spread *= p[:, None]
-    mass = spread.sum(-1)
-    return mass, spread @ v - mass[..., None] * o[:, None], second
-
-
-def _lagrange(x: Tensor) -> Tensor:
-    """Values at x (R, n) of the polynomials that are 1 at one of 0, ..., STENCIL - 1, else 0."""
-    nodes = range(STENCIL)
-    return torch.stack(
-        [
-            math.prod((x - j) for j in nodes if j != k)
-            / math.prod(float(k - j) for j in nodes if j != k)
-            for k in nodes
-        ],
-        1,
+    spread = s.new_zeros(len(s) * size, s.shape[-1])
+    spread.unflatten(0, (-1, size)).scatter_(1, index, _shares(place - first, p))
+    columns = torch.cat([v, v.square().sum(-1, keepdim=True), torch.ones_like(v[:, :1])], -1)
+    values, squares, mass = (
+        (spread @ columns).unflatten(0, (-1, size)).split([v.shape[-1], 1, 1], -1)
     )
+    squares = squares - 2 * values @ o.mT + mass * o.square().sum(-1, keepdim=True)
+    sums = torch.cat([values - mass * o, squares, mass], -1)
+    return functional.pad(sums, (0, 0, near, grid - near - size))
 
 
-def _table(law: Noise, grid: int, like: Tensor) -> tuple[Tensor, Transform]:
+def _shares(x: Tensor, p: Tensor) -> Tensor:
+    """p (R, n) times the polynomials that are 1 at one of 0, ..., STENCIL - 1 and 0 at the others
+    (Lagrange's), at x (R, n); shape (R, STENCIL, n)."""
+    factors = [x - k for k in range(STENCIL)]
+    below = list(itertools.accumulate(factors[:-1], torch.mul, initial=p))
+    above = list(itertools.accumulate(factors[:0:-1], torch.mul, initial=torch.ones_like(p)))[::-1]
+    scale = [math.prod(k - j for j in range(STENCIL) if j != k) for k in range(STENCIL)]
+    return torch.stack([a * b / c for a, b, c in zip(below, above, scale, strict=True)], 1)
+
+
+def _table(law: Noise, grid: int, top: Tensor) -> tuple[Tensor, Transform]:
     """Times t (M,), and the law's functions at ln t + logit of a grid point, (M, G)."""
     eps, weights = nodes(law)
     deep = grid * STEP if eps.isinf().any() else 0.0  # where the last key may be a light one
     eps = eps[eps.isfinite() & (weights > 1e-17)]
     low = -max(eps.max().item(), 0) - 18
     count = math.ceil((5 - eps.min().item() + deep - low) / STEP)
-    y = low + STEP * torch.arange(-grid + 1, count, dtype=F64)  # all that ln t + logit can be
-    found = (part.unfold(0, grid, 1).flip(-1) for part in transform(law, y))
-    t = torch.exp(y[grid - 1 :])
-    return t.to(like), Transform(*(part.to(like) for part in found))
+    # All that ln t + logit can be, top aside: rows are read from it.
+    log_t = low + STEP * torch.arange(-grid + 1, count, dtype=F64)
+    functions = transform(law, log_t + top.item())
+    found = (part.unfold(0, grid, EVERY).flip(-1) for part in functions)
+    log_phi, first, variance = (part.to(top) for part in found)
+    # The sums have one p: the second one of p^2 is a function of the logit, too.
+    weight = torch.exp(top - STEP * torch.arange(grid, device=top.device))
+    t = torch.exp(log_t[grid - 1 :: EVERY]).to(top)
+    return t, Transform(log_phi, first, variance * weight)
 
 
-def _moments(gathered: tuple[Tensor, Tensor, Tensor], tables: list) -> tuple[Tensor, Tensor]:
+def _moments(sums: Tensor, tables: list) -> tuple[Tensor, Tensor]:
     """Mean square (K, R) and mean (K, R, D) of o~ - o, from sums on the grid."""
-    mass, pull, square = gathered
+    pull, square, mass = sums[..., :-2], sums[..., -2], sums[..., -1]
+    columns = pull.transpose(0, 1).contiguous()  # (G, R, D), so that a law takes one product
     mse, bias = [], []
     for t, (log_phi, first, variance) in tables:
-        chance = torch.exp(t * (mass @ log_phi.mT))  # prod_i phi, (R, M)
+        chance = torch.exp(t * (mass @ log_phi.mT)) * STEP * EVERY  # prod_i phi d ln t, (R, M)
         total, spread = t * (mass @ first.mT), t**2 * (square @ variance.mT)
         # The times that matter for some row, judged by two sums that are quickly had.
         sizes = torch.stack([chance * total.square(), chance * spread])
         live = (sizes > 1e-9 * sizes.amax(-1, keepdim=True)).any(0).any(0)
-        t, chance, spread = t[live], chance[:, live], spread[:, live]
-        moved = t[:, None] * (first[live] @ pull)  # (R, M, D)
-        mse.append(STEP * (chance * (moved.square().sum(-1) + spread)).sum(-1))
-        bias.append(STEP * (chance[..., None] * moved).sum(-2))
+        chance, spread, first = chance[:, live], spread[:, live], t[live, None] * first[live]
+        moved = torch.linalg.vector_norm(torch.tensordot(first, columns, 1), dim=-1)  # (M, R)
+        mse.append((chance * (moved.mT.square() + spread)).sum(-1))
+        bias.append(((chance @ first)[:, None] @ pull)[:, 0])
     return torch.stack(mse), torch.stack(bias)
