@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help book serve pdf zip test $(STAGES) mutate-core notebooks slides set-repository colab \
-        clean-room colab-freeze colab-widgets artifact bench clean
+        clean-room colab-freeze colab-widgets artifact bench audit clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,10 @@ bench: $(STAMP) ## time the hot paths against their peers (which it installs); O
 	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt --editable '.[bench]'
 	@for script in benchmarks/$(or $(ONLY),[!_]*).py; do \
 	  echo "== $$script"; $(BIN)/python $$script || failed=1; done; exit $${failed:-0}
+
+audit: $(STAMP) ## look for known holes in the pinned packages (installs pip-audit; needs a network)
+	$(BIN)/python -m pip install --quiet pip-audit==2.10.1
+	$(BIN)/pip-audit --no-deps --disable-pip -r requirements.txt -r constraints.txt
 
 clean: ## remove what was built; .venv stays
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from kexue.site import assets, figures
+from kexue.site import figures, math
 
 ROOT = Path(__file__).resolve().parent.parent
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1">{}</svg>'
@@ -105,14 +105,35 @@ def test_what_is_no_figure_is_refused(source, complaint):
         figures.inline_svg(source, "", "x")
 
 
-def test_mathjax_is_complete():
-    """Every font and extension that the bundle may ask for at run time is served."""
-    folder = assets.ASSETS / Path(assets.MATHJAX).parent
-    bundle = (assets.ASSETS / assets.MATHJAX).read_text(encoding="utf-8")
-    assert 'version="3.2.2"' in bundle or 'VERSION="3.2.2"' in bundle
-    fonts = {path.name for path in (folder / "output/chtml/fonts/woff-v2").iterdir()}
-    assert set(re.findall(r"MathJax_[\w-]+\.woff", bundle)) <= fonts
-    assert (folder / "LICENSE").is_file()
+def test_every_font_of_katex_is_served():
+    """Those that its style sheet names, as woff2, which every browser reads."""
+    text = (math.KATEX / "katex.min.css").read_text(encoding="utf-8")
+    named = set(re.findall(r"fonts/([\w-]+\.woff2)", text))
+    assert len(named) == 20
+    assert {path.name for path in (math.KATEX / "fonts").iterdir()} == named
+    assert (math.KATEX / "LICENSE").is_file()
+
+
+def test_a_formula_is_html_and_mathml_and_keeps_its_tex():
+    made = math.typeset(r"\frac{a}{b}", display=True)
+    root = ET.fromstring(f"<p>{made}</p>".replace("&nbsp;", " "))
+    space = "{http://www.w3.org/1998/Math/MathML}"
+    assert root.find(f".//{space}mfrac") is not None
+    assert root.find(f".//{space}annotation").text == r"\frac{a}{b}"
+    assert [node for node in root.iter("span") if node.get("aria-hidden") == "true"]
+
+
+@pytest.mark.parametrize("tex", [r"\alhpa", r"\frac{a}", "x^", r"\begin{aligned}a"])
+def test_a_formula_that_cannot_be_read_is_refused(tex):
+    with pytest.raises(ValueError, match="KaTeX parse error"):
+        math.typeset(tex)
+
+
+def test_formulas_of_stored_html_are_typeset():
+    html = '<p>\\(x\\)</p><span class="math notranslate">\\(a &lt; b\\)</span>'
+    made = math.STORED.sub(lambda m: math.stored(m, None), html)
+    assert made.startswith('<p>\\(x\\)</p><span class="math notranslate"><span class="katex">')
+    assert "a &lt; b</annotation>" in made
 
 
 def build(folder: Path, index: str, *, page: nbformat.NotebookNode | None = None, builder="html"):
@@ -160,8 +181,8 @@ def test_a_page_holds_its_figures_and_names_no_other_host(tmp_path):
     assert loaded
     assert [url for url in loaded if "//" in url] == []
     assert 'data-default-mode="auto"' in page
-    assert "vendor/mathjax/tex-chtml.js" in pages["index"]
-    assert (tmp_path / "out/_static/vendor/mathjax/tex-chtml.js").is_file()
+    assert '<span class="katex">' in pages["index"] and "<script" in pages["index"]
+    assert (tmp_path / "out/_static/vendor/katex/fonts/KaTeX_Main-Regular.woff2").is_file()
 
 
 def test_pictures_without_alt_text_fail_the_build(tmp_path):

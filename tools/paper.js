@@ -2,9 +2,9 @@
  * numbers of pages where they are asked for. */
 
 async function fitToPaper() {
-  await Promise.all([window.MathJax?.startup?.promise, document.fonts.ready]);
+  await document.fonts.ready;
   await Promise.all([...document.images].map((image) => image.decode()));
-  for (const box of document.querySelectorAll("div.math > :is(mjx-container, .katex-display)"))
+  for (const box of document.querySelectorAll("div.math > .katex-display"))
     for (let tries = 0; tries < 4 && box.scrollWidth > box.clientWidth; tries++) {
       const size = parseFloat(getComputedStyle(box).fontSize);
       const smaller = (size * 0.99 * box.clientWidth) / box.scrollWidth;
@@ -26,7 +26,7 @@ function writeNumbers(pages) {
 function headings() {
   return [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].map((heading) => {
     const copy = heading.cloneNode(true);
-    for (const formula of copy.querySelectorAll("mjx-container, .katex")) {
+    for (const formula of copy.querySelectorAll(".katex")) {
       const math = formula.querySelector("math");
       math?.querySelector("annotation")?.remove();
       formula.textContent = math?.textContent ?? "";

@@ -224,14 +224,9 @@ def document(site: Path, names: list[str], said: dict[str, str]) -> str:
 
 
 def page_head(site: Path, name: str) -> list[Tag]:
-    """The style sheets of a page, and what typesets its mathematics."""
+    """The style sheets of a page."""
     head = soup((site / f"{name}.html").read_text(encoding="utf-8")).head
-    found = head.select('link[rel="stylesheet"], script')
-    keep = [
-        n for n in found if n.name == "link" or "mathjax" in (n.get("src", "") + n.text).lower()
-    ]
-    for node in keep:
-        for key in ("href", "src"):
-            if node.get(key):
-                node[key] = posixpath.normpath(posixpath.join(posixpath.dirname(name), node[key]))
-    return keep
+    found = head.select('link[rel="stylesheet"]')
+    for node in found:
+        node["href"] = posixpath.normpath(posixpath.join(posixpath.dirname(name), node["href"]))
+    return found

@@ -72,7 +72,7 @@ def hint(controls: Sequence[Control]) -> str:
 
 
 def inline(text: str) -> str:
-    """Return a caption as HTML; ``$x$`` becomes a formula for the page's MathJax.
+    """Return a caption as HTML; ``$x$`` becomes a formula for the page to typeset.
 
     >>> inline("a < $b$")
     'a &lt; <span class="math notranslate nohighlight">\\\\(b\\\\)</span>'

@@ -4,7 +4,10 @@ Add ``kexue.site`` to a Sphinx project's extensions. It imports no other room of
 so another book can use it as it stands.
 
 ==============  ==================================================================
-``assets``      local MathJax, house style sheet, no request to another host
+``assets``      house style sheet, no request to another host
+``math``        formulas typeset at build, as HTML and MathML
+``pages``       every page's Content-Security-Policy, scripts in files, the theme's color mode
+``slim``        style rules, icons and files that no page uses are left out
 ``figures``     alt text on every picture, vector figures that follow the theme
 ``ledger``      a mark beside every numbered equation, and the page of them all
 ``status``      what it takes to run each notebook, from stored records
@@ -45,15 +48,18 @@ def setup(app: Sphinx) -> dict[str, Any]:
         labels,
         launch,
         ledger,
+        math,
         offline,
+        pages,
         paper,
         sheets,
+        slim,
         status,
         typography,
     )
 
     content = figures, ledger, status, sheets, decks, explorers, typography
-    for part in (assets, *content, labels, launch, head, offline, paper):
+    for part in (assets, pages, math, *content, labels, launch, head, offline, paper, slim):
         part.setup(app)
     return {
         "version": kexue.__version__,

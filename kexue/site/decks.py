@@ -2,7 +2,7 @@
 
 A deck is cut out of its page when the site is written, see :mod:`kexue.site.slides`: equations with
 the numbers and marks of the page, its figures and explorers, and the few words that only a slide
-has. It is one file beside the site's own assets (reveal.js and MathJax among them), so that it
+has. It is one file beside the site's own assets (reveal.js and KaTeX among them), so that it
 opens from a folder as well as from a server. ``deck.js`` holds the keys and the speaker's view.
 """
 
@@ -19,6 +19,7 @@ from sphinx.util import logging
 
 from kexue.site.exercises import raw
 from kexue.site.ledger import line, link_to, order
+from kexue.site.pages import policy
 from kexue.site.sheets import foot, fragment, known
 from kexue.site.slides import PART, Chapter, Slide, address, slides
 
@@ -32,9 +33,11 @@ PAGE = """\
 <html lang="{language}" data-theme="light" class="kxd">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}: slides</title>
 <link rel="stylesheet" href="{static}/vendor/reveal/reveal.css">
+<link rel="stylesheet" href="{static}/vendor/katex/katex.min.css">
 <link rel="stylesheet" href="{static}/pygments.css">
 <link rel="stylesheet" href="{static}/kexue.css">
 <link rel="stylesheet" href="{static}/ledger.css">
@@ -44,7 +47,7 @@ PAGE = """\
 <script defer src="{static}/vendor/reveal/reveal.js"></script>
 <script defer src="{static}/explore-draw.js"></script>
 <script defer src="{static}/explore.js"></script>
-<script defer src="{static}/vendor/mathjax/tex-chtml.js"></script>
+<script defer src="{static}/vendor/katex/katex.min.js"></script>
 </head>
 <body>
 <main class="kxd-stage"><div class="reveal"><div class="slides">
@@ -83,11 +86,13 @@ def deck(app: Sphinx, page: str, where: str) -> str:
         document += whole(app, chapter, slide, number, said)
     name = where.removesuffix(".html")
     up = "../" * name.count("/")
+    body = SIGN.sub("", fragment(app, page, name, document))
     return PAGE.format(
         language=html.escape(app.config.language or "en"),
         title=html.escape(app.env.titles[page].astext()),
         static=f"{up}_static",
-        body=SIGN.sub("", fragment(app, page, name, document)),
+        policy=policy(body),
+        body=body,
     )
 
 

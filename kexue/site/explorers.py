@@ -91,11 +91,10 @@ def serve(app: Sphinx, config: Config) -> None:
 
 
 def load(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Add the script and the style sheet to a page that has an explorer."""
+    """Add the scripts to a page that has an explorer."""
     if 'class="kx-data"' in context.get("body", ""):
         for script in SCRIPTS:
             app.add_js_file(script, loading_method="defer")
-        app.add_css_file(STYLE)
 
 
 def setup(app: Sphinx) -> None:
@@ -103,3 +102,4 @@ def setup(app: Sphinx) -> None:
     app.add_transform(AsFigures)
     app.connect("config-inited", serve, priority=200)
     app.connect("html-page-context", load)
+    app.add_css_file(STYLE)

@@ -48,7 +48,7 @@ class LedgerTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Note which page holds the ledger and leave a place for the table."""
         ledger(self.env)["pages"].add(self.env.docname)
-        # The formula inside tells Sphinx that this page needs MathJax.
+        # The formula inside tells Sphinx's MathJax, where it is used, that it is needed here.
         return [ledger_table("", nodes.math("", "0"))]
 
 

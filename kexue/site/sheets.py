@@ -236,7 +236,7 @@ def fragment(app: Sphinx, chapter: str, name: str, page: nodes.document) -> str:
         if "refid" in node:
             uri = builder.get_relative_uri(name, chapter)
             node["refuri"] = f"{uri}#{node.attributes.pop('refid')}"
-    env.get_domain("math").data["has_equations"][name] = True  # MathJax, please
+    env.get_domain("math").data["has_equations"][name] = True  # for those who use MathJax
     env.resolve_references(page, name, builder)
     builder.post_process_images(page)
     page.settings = builder.docsettings

@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,30 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+# axe looks at every element, of which a chapter has 60 000, most of them alike: the spans inside a
+# formula (hidden from screen readers; its color is the text's) and inside a figure (one picture,
+# with a name), and the words of code, of which one of each color will do.
+THIN = """
+() => {
+  const all = (selector) => document.querySelectorAll(selector);
+  for (const node of all("section")) node.style.contentVisibility = "visible";
+  for (const node of all(".katex-html, .katex-mathml")) node.replaceChildren("x");
+  for (const node of all("svg.kx-figure, svg.kx-picture")) node.replaceChildren();
+  const seen = new Set();
+  for (const node of all(".highlight pre span"))
+    if (seen.has(node.className)) node.remove();
+    else seen.add(node.className);
+  return new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)));
+}
+"""
+AXE = """
+(only) => axe.run({ runOnly: only, resultTypes: ["violations"] }).then((found) =>
+  found.violations.flatMap((v) =>
+    v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)} ${n.failureSummary}`)))
+"""
+# No color on its way from light to dark.
+STILL = "() => { document.body.offsetWidth; document.getAnimations().forEach((a) => a.finish()); }"
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 @pytest.fixture(scope="session")
@@ -90,12 +115,14 @@ class Visit:
 def visit(chromium, address):
     """Open a page of the book: ``visit("book/index.html", width=390, scheme="dark")``.
 
-    Returns a :class:`Visit` once the page is loaded and its mathematics is typeset. Other keyword
-    arguments go to Playwright's ``new_context``.
+    ``init`` is a script to run first, ``on_request`` is told of every request. Other keyword
+    arguments go to Playwright's ``new_context``. Returns a :class:`Visit` once the page is loaded.
     """
     contexts = []
 
-    def open_page(path: str, *, width: int = 1280, height: int = 900, scheme="light", **options):
+    def open_page(
+        path: str, *, width=1280, height=900, scheme="light", init="", on_request=None, **options
+    ):
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, **options
         )
@@ -118,10 +145,33 @@ def visit(chromium, address):
             "response",
             lambda r: seen.missing.append(f"{r.status} {r.url}") if r.status >= 400 else None,
         )
+        if init:
+            page.add_init_script(init)
+        if on_request:
+            page.on("request", on_request)
         page.goto(address + path, wait_until="load")
-        page.evaluate("() => window.MathJax?.startup?.promise.then(() => null) ?? null")
         return seen
 
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def violations():
+    """A function: what axe-core finds on an open page that breaks WCAG 2.2, level A or AA.
+
+    With ``colors=True`` contrast alone. The page is thinned out first: nothing else can be tested
+    on it after.
+    """
+    source = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+    def look(page, colors: bool = False) -> list[str]:
+        if not page.evaluate("() => 'axe' in window"):
+            page.evaluate(THIN)
+            page.evaluate(source)
+        page.evaluate(STILL)
+        only = {"type": "rule", "values": ["color-contrast"]}
+        return page.evaluate(AXE, only if colors else {"type": "tag", "values": WCAG})
+
+    return look

@@ -51,7 +51,7 @@ def test_the_citation_opens_without_a_script_and_is_copied_with_one(
     seen = visit(f"{CHAPTERS[0]}.html", width=width, **options)
     seen.page.locator(".kx-cite summary").click()
     seen.page.locator(".kx-cite .copybtn").click()
-    seen.page.wait_for_function("navigator.clipboard.readText().then(t => t.includes('@inco'))")
+    seen.page.locator(".kx-cite .copybtn.success").wait_for()
     assert parse_string(seen.page.evaluate("navigator.clipboard.readText()"), "bibtex").entries
     seen.clean()
 
@@ -67,7 +67,7 @@ def saved(page, figure):
 def test_figures_are_saved_black_on_white_from_a_dark_page_as_they_stand(visit):
     seen = visit(f"{CHAPTERS[0]}.html", scheme="dark")
     page = seen.page
-    page.wait_for_function("!document.querySelector('figure.kx-explorer:not([data-kx=ready])')")
+    page.locator("figure.kx-explorer:not([data-kx=ready])").first.wait_for(state="detached")
     drawn = page.locator("figure:has(svg.kx-figure):has(.kx-save)").first
     explorer = page.locator("figure.kx-explorer:has(.kx-save)").first
     for figure in drawn, explorer:

@@ -1,26 +1,54 @@
-"""Every page of the built book in a browser: 1280 and 390 px, light and dark, network cut."""
+"""Every page of the built book in a browser: 1280 and 390 px, light and dark, network cut.
 
+A page is loaded once for each width: bytes and requests within the budget, mathematics, pictures,
+structure and sideways scrolling, then screenshots, then accessibility (which takes the page apart).
+A violation of the page's Content-Security-Policy is a console error, of which there may be none.
+
+The table of what each page costs is printed at the end. Its times are from localhost, on this
+machine and with whatever else runs on it: they are never asserted. A page's own figures and
+explorers are not counted: they are what the reader came for.
+"""
+
+import gzip
+import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tools.book import documents
 
+BYTES, REQUESTS, INDEX = 400_000, 30, 100_000  # compressed; a page; the search index
+OWN = re.compile(
+    r'<svg class="kx-figure".*?</svg>|<script type="application/json" class="kx-data">.*?</script>'
+    r'|"data:image/[^"]*"',
+    re.DOTALL,
+)
+PACKED = (".woff", ".woff2", ".png", ".jpg", ".webp")
+# Largest contentful paint; what each long task took beyond 50 ms, summed: in ms.
+OBSERVE = """
+window.kxTimes = {lcp: 0, tbt: 0};
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.kxTimes.lcp = entry.startTime;
+}).observe({type: "largest-contentful-paint", buffered: true});
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.kxTimes.tbt += entry.duration - 50;
+}).observe({type: "longtask", buffered: true});
+"""
 # What is wrong with the mathematics, the pictures and the structure of a page, as a list of lines.
 FAULTS = r"""
 () => {
   const faults = [];
   const show = (node) => (node.textContent || node.outerHTML).trim().slice(0, 80);
   for (const node of document.querySelectorAll(".math"))
-    if (!node.querySelector("mjx-container")) faults.push("not typeset: " + show(node));
-  for (const node of document.querySelectorAll("mjx-merror, [data-mjx-error]"))
+    if (!node.querySelector(".katex-html") || !node.querySelector(".katex-mathml math"))
+      faults.push("not typeset: " + show(node));
+  for (const node of document.querySelectorAll(".katex-error"))
     faults.push("mathematics in error: " + (node.getAttribute("title") || show(node)));
-  for (const node of document.querySelectorAll("mjx-container [style*='color: red']"))
-    faults.push("unknown command: " + show(node));
   const raw = /\\\(|\\\)|\\\[|\\\]|\$\$|\$[^$\s][^$]*\$|\{(eq|numref|ref|cite|doc|term)\}`|^:::/m;
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node; (node = walk.nextNode()); ) {
-    const inside = node.parentElement.closest("pre, code, script, style, template, mjx-container");
+    const inside = node.parentElement.closest("pre, code, script, style, template, .katex");
     if (!inside && raw.test(node.data)) faults.push("raw markup: " + show(node));
   }
   for (const node of document.querySelectorAll("main img"))
@@ -56,22 +84,62 @@ OVERFLOW = r"""
 HEIGHT = "() => Math.min(document.documentElement.scrollHeight, 8000)"
 
 
+def wire(path, name: str) -> int:
+    """Bytes of a file as a server sends them: compressed where that helps, own figures left out."""
+    if name.endswith(PACKED):
+        return path.stat().st_size
+    text = path.read_bytes()
+    if name.endswith(".html"):
+        text = OWN.sub("", text.decode()).encode()
+    return len(gzip.compress(text, 6, mtime=0))
+
+
+@pytest.fixture(scope="module")
+def costs(request):
+    """The rows of the table, which is printed when all pages were seen."""
+    rows = []
+    yield rows
+    lines = [f"{kb:7.0f} {n:9} {lcp:6.0f} {tbt:6.0f}  {name}" for kb, n, lcp, tbt, name in rows]
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("\n     kB  requests LCP ms TBT ms", *lines, sep="\n")
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("path", [*(f"{name}.html" for name in documents()), "search.html"])
-def test_page(path, visit, site):
+def test_page(path, visit, violations, costs, site, address):
     """Nothing foreign, no error, all mathematics typeset, no sideways scroll, in both themes."""
     shots = site.parent / "screenshots"
     shots.mkdir(exist_ok=True)
     name = Path(path).with_suffix("").as_posix().replace("/", "-")
     for width, scheme, other in [(1280, "light", "dark"), (390, "dark", "light")]:
-        seen = visit(path, width=width, scheme=scheme)
+        asked = []
+        noted = {"init": OBSERVE, "on_request": lambda r, asked=asked: asked.append(r.url)}
+        seen = visit(path, width=width, scheme=scheme, **noted)
         page = seen.page
+        files = {urlsplit(url).path[1:] for url in asked if url.startswith(address)}
+        size = sum(wire(site / file, file) for file in files)
+        times = page.evaluate("() => window.kxTimes")
+        costs.append((size / 1000, len(files), times["lcp"], times["tbt"], f"{path} {width}"))
+        assert size <= BYTES and len(files) <= REQUESTS, costs[-1]
         assert page.evaluate(FAULTS) == []
         assert page.evaluate(OVERFLOW) == []
-        for theme in (scheme, other):
-            page.emulate_media(color_scheme=theme)
-            page.wait_for_function(f"document.documentElement.dataset.theme === '{theme}'")
+        for theme in (other, scheme):
+            turn(page, theme)
             clip = {"x": 0, "y": 0, "width": width, "height": page.evaluate(HEIGHT)}
             page.screenshot(path=shots / f"{name}-{theme}-{width}.png", full_page=True, clip=clip)
+        assert violations(page) == []
+        if width == 1280:  # colors are the same on a phone
+            turn(page, other)
+            assert violations(page, colors=True) == []
         seen.clean()
         page.close()
+
+
+def turn(page, theme: str) -> None:
+    """Have the system change to light or dark; the page follows."""
+    page.emulate_media(color_scheme=theme)
+    page.locator(f"html[data-theme={theme}]").wait_for(state="attached")
+
+
+def test_the_search_index_is_small(site):
+    assert wire(site / "searchindex.js", "searchindex.js") < INDEX

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 CHAPTER = chapters()[0]
 
 
-WIDE = """width => [...document.querySelectorAll("mjx-container, .katex, table, svg, img, pre")]
+WIDE = """width => [...document.querySelectorAll(".katex, table, svg, img, pre")]
   .filter(node => node.getBoundingClientRect().right > width + 1 || node.scrollWidth > width + 1)
   .map(node => node.outerHTML.slice(0, 100))"""
 

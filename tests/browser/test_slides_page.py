@@ -27,9 +27,10 @@ FAULTS = r"""
   for (const box of [slide, ...all(".kxd-body, pre, figure, .kx-stage")])
     if (box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1)
       faults.push(`overflows: ${named(box)}`);
-  for (const node of all("mjx-math, svg, img, p, li, h1, h2, td, th, pre, input, select")) {
+  for (const node of all(".katex-html, svg, img, p, li, h1, h2, td, th, pre, input, select")) {
     const at = node.getBoundingClientRect();
-    if (!at.width || node.closest("mjx-assistive-mml, .kx-news, .kx-unseen, svg svg")) continue;
+    const unseen = ".katex-mathml, .katex svg, .kx-news, .kx-unseen, svg svg";
+    if (!at.width || node.closest(unseen)) continue;
     const beside = at.left < frame.left + 20 || at.right > frame.right - 20;
     if (beside || at.top < frame.top || at.bottom > frame.bottom) faults.push(`out ${named(node)}`);
   }
@@ -39,14 +40,14 @@ FAULTS = r"""
   for (const box of [body, ...all(".kxd-eq, div.math", body)])
     if (parseFloat(box.style.fontSize || 1) < 0.65) faults.push(`small: ${box.style.fontSize}`);
   for (const node of all(".math"))
-    if (!node.querySelector("mjx-container")) faults.push("not typeset: " + node.textContent);
-  for (const node of all("mjx-merror, [data-mjx-error]")) faults.push("TeX: " + node.textContent);
+    if (!node.querySelector(".katex-html")) faults.push("not typeset: " + node.textContent);
+  for (const node of all(".katex-error")) faults.push("TeX: " + node.textContent);
   for (const picture of all("svg.kx-figure, svg.kx-picture")) {
     const at = picture.getBoundingClientRect();
     if (at.width < 350 || at.height < 150) faults.push(`small picture: ${at.width} x ${at.height}`);
   }
   const plain = slide.cloneNode(true);
-  const counted = "mjx-container, svg, pre, table, figure, .kx-foot, .kxd-number";
+  const counted = ".katex, svg, pre, table, figure, .kx-foot, .kxd-number";
   for (const node of all(counted, plain)) node.remove();
   const text = (nodes) => nodes.map((n) => n.textContent).join(" ");
   const count = (nodes) => text(nodes).split(/\s+/).filter((w) => /\w/.test(w)).length;

@@ -1,5 +1,5 @@
 /* A deck: reveal.js with the site's mathematics, a clock, and a speaker's window that needs no
- * server. Loaded in the head, before anything is painted; it starts once MathJax has typeset.
+ * server. Loaded in the head, before anything is painted; it starts once the page is read.
  *
  * The speaker's window is this same page with `?speaker`: it and the deck that opened it tell each
  * other, by messages, which slide is shown, where the sliders stand and since when the clock runs.
@@ -16,21 +16,14 @@
   paint();
   root.classList.toggle("kxd-speaker", !!speaker);
 
-  window.MathJax = {
-    tex: { tags: "none", inlineMath: [["\\(", "\\)"]] },
-    chtml: { matchFontHeight: false },
-    options: { enableMenu: false, ignoreHtmlClass: "kxd", processHtmlClass: "math|kx-tex", menuOptions: { settings: { assistiveMml: true } } },
-    startup: { pageReady: () => MathJax.startup.defaultPageReady().then(start) },
-  };
-
   // ---- size: what is too wide or too high for its place is drawn smaller ------------------
   function fit(box, inner, least = 0.55) {
     for (let size = 1; size > least && inner(); size -= 0.03) box.style.fontSize = `${size}em`;
   }
   function fitAll() {
     for (const box of document.querySelectorAll(".kxd-eq, .kxd-part > div.math, .kxd-answer > div.math")) {
-      const formula = box.querySelector("mjx-math"), frame = formula && formula.closest("mjx-container");
-      const wide = () => formula && formula.getBoundingClientRect().width > frame.getBoundingClientRect().width + 1;
+      const frame = box.querySelector(".katex-display");
+      const wide = () => frame && frame.scrollWidth > frame.clientWidth + 1;
       if (wide()) box.classList.add("kxd-wide"); // first the number goes below
       fit(box, wide);
     }
@@ -122,7 +115,8 @@
   }
 
   async function start() {
-    if (document.fonts) await document.fonts.ready;
+    document.body.getBoundingClientRect(); // now the browser knows which fonts it needs
+    await document.fonts.ready;
     fitAll();
     const own = document.querySelector(".reveal").appendChild(document.createElement("p"));
     own.className = "kxd-clock";
@@ -147,4 +141,5 @@
     setInterval(tell, 1000);
     if (speaker) { notes(); send({ hello: true }); }
   }
+  document.addEventListener("DOMContentLoaded", start);
 })();

@@ -166,8 +166,8 @@ const kexueDrawing = (() => {
         const node = document.createElement(kind === "text" ? "pre" : "div");
         node.className = `kx-part${kind === "tex" ? " kx-tex math" : ""}`;
         if (kind === "html") node.innerHTML = content;
-        else node.textContent = kind === "tex" ? `\\[${content}\\]` : content;
-        if (kind === "tex") window.MathJax?.startup?.promise?.then(() => MathJax.typesetPromise([node]));
+        else if (kind === "tex" && globalThis.katex) katex.render(content, node, { displayMode: true });
+        else node.textContent = kind === "tex" ? `\\[${content}\\]` : content; // a notebook has its own
         return node;
       }));
     }
