@@ -98,7 +98,7 @@ def test_the_prediction_is_the_second_order_of_the_divergence(tools, model, wind
 
 
 def test_rounding_is_the_noise_it_is_taken_for(tools):
-    """Errors of uniform numbers have the variance D^2 / 12 of their own step, half a step at most."""
+    """Errors of uniform numbers are at most half their step D; their variance is D^2 / 12."""
     r, x = tools["rounding"], torch.linspace(-9, 9, 100_001)
     for kind in r.FP8:
         error = (r.cast(x, kind) - x) / r.float_step(x, kind)
