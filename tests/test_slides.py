@@ -309,6 +309,9 @@ def test_slides_survive_what_is_done_to_a_notebook(tmp_path):
         tool.stored(nb, noted[::-1])
     with pytest.raises(ValueError, match="'T'"):
         tool.stored(nb, [{"cell": "nowhere", "title": "T"}])
+    with pytest.raises(ValueError, match="quotes around a colon"):
+        tool.stored(nb, [{"cell": nb.cells[0].id, "title": "T", "show": [{"a": "b"}]}])
+    assert notebooks.text_of(nb) == before
     nbformat.write(nb, tmp_path / "one.ipynb")
     assert [slide.cell for slide in slides(tmp_path / "one.ipynb")] == [
         place for place, _ in SLIDES

@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kexue.site.slides import slides  # noqa: E402  (the folder above is where it is found)
+from kexue.site.slides import read_slide, slides  # noqa: E402  (the folder above is where it is found)
 from tools.notebooks import notebooks, text_of  # noqa: E402
 
 
@@ -34,7 +34,8 @@ def stored(nb: NotebookNode, found: list[dict]) -> NotebookNode:
     Raises
     ------
     ValueError
-        If a slide names no cell of the notebook, or one before that of the slide above it.
+        If a slide names no cell of the notebook, or one before that of the slide above it, or is
+        noted wrongly; the notebook is then as it was.
     """
     places = [cell.id for cell in nb.cells]
     by_cell: dict[str, list] = {}
@@ -42,7 +43,10 @@ def stored(nb: NotebookNode, found: list[dict]) -> NotebookNode:
         cell, noted = slide.get("cell"), {k: v for k, v in slide.items() if k != "cell"}
         last = next(reversed(by_cell), places[0])
         if cell not in places or places.index(cell) < places.index(last):
-            raise ValueError(f"slide {noted['title']!r}: needs a cell of the notebook, in order")
+            raise ValueError(
+                f"slide {noted.get('title')!r}: needs a cell of the notebook, in order"
+            )
+        read_slide(places.index(cell), noted, "here")
         by_cell.setdefault(cell, []).append(NotebookNode(noted))
     for cell in nb.cells:
         cell.metadata.pop("slides", None)

@@ -75,24 +75,28 @@ def noted(path: Path) -> list[list[dict[str, Any]]]:
 
 
 def slides(path: Path) -> list[Slide]:
-    """Return the slides noted in a notebook, in order.
+    """Return the slides noted in a notebook, in order; a wrong one is a ``ValueError``."""
+    cells = enumerate(noted(path))
+    return [read_slide(place, one, path.name) for place, cell in cells for one in cell]
+
+
+def read_slide(place: int, one: dict[str, Any], where: str) -> Slide:
+    """Return a slide as it is noted in a cell; ``where`` names the notebook in complaints.
 
     Raises
     ------
     ValueError
-        If a slide has no title, something that no slide has, or a part that is no text.
+        If the slide has no title, something that no slide has, or a part that is no text.
     """
-    found, known = [], {field.name for field in fields(Slide)} - {"cell"}
-    for place, cell in enumerate(noted(path)):
-        for slide in cell:
-            if "title" not in slide or not known >= slide.keys():
-                needs = f"title, and nothing but {', '.join(sorted(known))}"
-                raise ValueError(f"{path.name}, cell {place + 1}: slide {slide}, needs {needs}")
-            if any(not isinstance(part, str) for part in slide.get("show", ())):
-                where = f"{path.name}, slide {slide['title']!r}"
-                raise ValueError(f"{where}: show: needs texts (in YAML, quotes around a colon)")
-            found.append(Slide(place, **{**slide, "show": tuple(slide.get("show", ()))}))
-    return found
+    known = {field.name for field in fields(Slide)} - {"cell"}
+    if "title" not in one or not known >= one.keys():
+        needs = f"title, and nothing but {', '.join(sorted(known))}"
+        raise ValueError(f"{where}, cell {place + 1}: slide {one}, needs {needs}")
+    show = tuple(one.get("show", ()))
+    if any(not isinstance(part, str) for part in show):
+        needs = "needs texts (in YAML, quotes around a colon)"
+        raise ValueError(f"{where}, slide {one['title']!r}: show: {needs}")
+    return Slide(place, **{**one, "show": show})
 
 
 @dataclass
