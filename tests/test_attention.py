@@ -76,6 +76,7 @@ def test_the_two_forms_of_the_uniform_law_meet():
 
 def test_where_moments_are_infinite():
     assert Laplace(0.4999).variance_ratio < INF and Laplace(0.5).variance_ratio == INF
+    assert Laplace(0.55).variance_ratio == INF
     assert Laplace(0.9999).log_mean < INF and Laplace(1.0).log_mean == INF == Laplace(3.0).log_mean
     assert StudentT(30.0, 0.01).variance_ratio == INF == StudentT(30.0, 0.01).log_mean
     assert Common(StudentT(1.0)).variance_ratio == 0 == Common(StudentT(1.0)).log_mean

@@ -141,6 +141,14 @@ def test_shapes_blocks_and_precision(monkeypatch):
     torch.testing.assert_close(half, sweep(s.half().float(), v.half().float(), laws).mse)
 
 
+def test_rows_of_one_key_do_not_move():
+    """Causal rows in float32: the first sees one key; and no square is negative."""
+    s = torch.randn(6, 6, generator=rng()).masked_fill(~torch.ones(6, 6).bool().tril(), -INF)
+    mse, bias = sweep(s, row(6)[1].float(), [Normal(0.5), Drop(0.3)])
+    assert (mse >= 0).all() and (mse[:, 0] < 1e-5).all() and (mse[:, 1:] > 1e-3).all()
+    assert (bias[:, 0].abs() < 1e-5).all()
+
+
 def test_transform_has_its_limits():
     """phi(y) = E e^{-w}: to first order in e^y from the law's moments; first -> E e^eps."""
     for law in LAWS[:-1]:

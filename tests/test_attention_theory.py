@@ -254,6 +254,7 @@ def test_scale_is_the_inverse_and_has_its_two_regimes(d):
         (ValueError, "n", lambda: entropy_floor(0, 1.0)),
         (ValueError, "d: got 1", lambda: sphere_entropy(10, 1, 1.0)),
         (ValueError, "scale", lambda: sphere_entropy(10, 4, -1.0)),
+        (ValueError, "d: got 1", lambda: entropy_scale(10, 1, 1.0)),
         (ValueError, "entropy: got 3", lambda: entropy_scale(10, 4, 3.0)),
         (ValueError, "entropy", lambda: entropy_scale(10, 4, -0.1)),
         (TypeError, "entropy", lambda: entropy_scale(10, 4, "1")),

@@ -106,7 +106,7 @@ def _gather(s: Tensor, v: Tensor, top: Tensor, grid: int) -> Tensor:
     near = int(place.min().item())  # where these rows begin and how far they go
     size = math.ceil(place.max().item()) - near + STENCIL
     place -= near
-    first = (place.floor() - (STENCIL // 2 - 1)).clamp(0, size - STENCIL)
+    first = (place.floor() - (STENCIL // 2 - 1)).clamp(min=0)
     index = first.long()[:, None] + torch.arange(STENCIL, device=s.device)[:, None]
     spread = s.new_zeros(len(s) * size, s.shape[-1])
     spread.unflatten(0, (-1, size)).scatter_(1, index, _shares(place - first, p))
@@ -160,6 +160,7 @@ def _moments(sums: Tensor, tables: list) -> tuple[Tensor, Tensor]:
         live = (sizes > 1e-9 * sizes.amax(-1, keepdim=True)).any(0).any(0)
         chance, spread, first = chance[:, live], spread[:, live], t[live, None] * first[live]
         moved = torch.linalg.vector_norm(torch.tensordot(first, columns, 1), dim=-1)  # (M, R)
-        mse.append((chance * (moved.mT.square() + spread)).sum(-1))
+        found = (chance * (moved.mT.square() + spread)).sum(-1)
+        mse.append(found.clamp(min=0))  # what is negative here is rounding: a row of one key
         bias.append(((chance @ first)[:, None] @ pull)[:, 0])
     return torch.stack(mse), torch.stack(bias)
