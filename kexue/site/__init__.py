@@ -17,6 +17,7 @@ so another book can use it as it stands.
 ``slides``      what the cells of a chapter put on a slide
 ``decks``       a file of slides for every chapter that has them
 ``labels``      numbers, titles and citations of all pages in one file, for other outputs
+``landing``     the first page: something to look at, and a map of the chapters
 ``launch``      the Colab button opens a plain notebook on another branch
 ``head``        the line below a title: open, save, cite, report a problem
 ``citation``    BibTeX for the book and its chapters
@@ -46,6 +47,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         figures,
         head,
         labels,
+        landing,
         launch,
         ledger,
         math,
@@ -59,7 +61,19 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )
 
     content = figures, ledger, status, sheets, decks, explorers, typography
-    for part in (assets, pages, math, *content, labels, launch, head, offline, paper, slim):
+    for part in (
+        assets,
+        pages,
+        math,
+        *content,
+        landing,
+        labels,
+        launch,
+        head,
+        offline,
+        paper,
+        slim,
+    ):
         part.setup(app)
     return {
         "version": kexue.__version__,

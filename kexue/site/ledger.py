@@ -253,11 +253,11 @@ def totals(kinds: list[str]) -> str:
     return ", ".join(f"{count[kind]} {kind}" for kind in SIGNS if count[kind]) or "none"
 
 
-def link_to(page: str, env: BuildEnvironment, here: str) -> addnodes.pending_xref:
-    """A link to a page that reads as its title."""
+def link_to(page: str, env: BuildEnvironment, here: str, words: str = "") -> addnodes.pending_xref:
+    """A link to a page that reads as its title, or as other words."""
     return addnodes.pending_xref(
         "",
-        nodes.inline("", env.titles[page].astext()),
+        nodes.inline("", words or env.titles[page].astext()),
         refdomain="std",
         reftype="doc",
         reftarget="/" + page,
