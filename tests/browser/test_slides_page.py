@@ -84,6 +84,12 @@ def deck(chapter, chromium, site):
     assert [url for url in asked if not url.startswith((folder, "data:", "blob:"))] == []
 
 
+def test_every_chapter_has_a_deck():
+    for name in CHAPTERS:
+        if '"(ex-' in source(name).read_text("utf-8"):
+            assert name in DECKS, name
+
+
 def test_no_slide_is_cut_off_or_a_wall_of_text(deck):
     count = deck.evaluate("Reveal.getTotalSlides()")
     assert 20 <= count <= 35
