@@ -187,7 +187,8 @@ def test_a_speaker_has_a_window_that_follows(deck):
     speaker.close()
 
 
-def test_paper_has_a_page_for_every_slide(deck, tmp_path):
+def test_paper_has_a_page_for_every_slide_that_all_can_read(chapter, deck, tmp_path, violations):
+    """On paper every slide is there at once: what axe-core says of all of them."""
     count, paper = deck.evaluate("Reveal.getTotalSlides()"), deck.context.new_page()
     paper.goto(deck.url.partition("#")[0] + "?print-pdf")
     paper.wait_for_selector("html.kxd-ready")
@@ -197,6 +198,12 @@ def test_paper_has_a_page_for_every_slide(deck, tmp_path):
     paper.pdf(path=file, prefer_css_page_size=True, print_background=True)
     assert len(re.findall(rb"/Type\s*/Page\b", file.read_bytes())) == count
     assert file.stat().st_size < 8e6
+    assert violations(paper) == []
+    if chapter == DECKS[0]:  # it has everything that has a color
+        paper.goto(paper.url.partition("#")[0] + "&theme=dark")
+        paper.wait_for_selector("html.kxd-ready")
+        assert paper.evaluate(THEME, "dark")
+        assert violations(paper, colors=True) == []
     paper.close()
 
 
