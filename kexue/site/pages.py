@@ -46,6 +46,7 @@ DROPPED = re.compile(
     r"|<script\b[^>]*(?:scripts/[\w-]+|design-tabs)\.js[^>]*></script>"
     r'|<link rel="preload" as="script"[^>]*>'
     r'|<div id="ethical-ad-placement".*?</div>'
+    r'| role="doc-biblioentry"| role="list"(?= class="citation-list")'  # docutils; refused by axe
     r"|<!--.*?-->",
     re.DOTALL,
 )

@@ -78,6 +78,13 @@ const kexueDrawing = (() => {
     return out;
   }
 
+  // What scrolls sideways can be reached by keyboard.
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries)
+      if (target.scrollWidth > target.clientWidth + 1) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+  });
+
   class Stage {
     constructor(place) {
       globalThis.kexueStages = (globalThis.kexueStages || 0) + 1; // notebooks load this file often
@@ -170,6 +177,7 @@ const kexueDrawing = (() => {
         else node.textContent = kind === "tex" ? `\\[${content}\\]` : content; // a notebook has its own
         return node;
       }));
+      for (const node of this.texts.children) sizes.observe(node);
     }
   }
 
