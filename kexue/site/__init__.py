@@ -10,6 +10,7 @@ so another book can use it as it stands.
 ``slim``        style rules, icons and files that no page uses are left out
 ``figures``     alt text on every picture, vector figures that follow the theme
 ``ledger``      a mark beside every numbered equation, and the page of them all
+``notation``    the page of symbols out of the chapters' tables; what a symbol is, on the spot
 ``status``      what it takes to run each notebook, from stored records
 ``exercises``   the parts of an exercise: statement, hint, solution
 ``sheets``      exercises and solutions to print, cut out of the chapters
@@ -51,6 +52,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         launch,
         ledger,
         math,
+        notation,
         offline,
         pages,
         paper,
@@ -60,20 +62,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
         typography,
     )
 
-    content = figures, ledger, status, sheets, decks, explorers, typography
-    for part in (
-        assets,
-        pages,
-        math,
-        *content,
-        landing,
-        labels,
-        launch,
-        head,
-        offline,
-        paper,
-        slim,
-    ):
+    content = figures, ledger, status, notation, sheets, decks, explorers, typography
+    around = landing, labels, launch, head, offline, paper, slim
+    for part in (assets, pages, math, *content, *around):
         part.setup(app)
     return {
         "version": kexue.__version__,

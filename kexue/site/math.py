@@ -93,8 +93,9 @@ def around(name: str, tex: str) -> str:
 
 
 def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
-    """Write a formula in a line."""
-    self.body.append(self.starttag(node, "span", "", CLASS=CLASSES))
+    """Write a formula in a line; a symbol with a meaning (``notation``) carries it."""
+    meaning = {"title": node["meaning"]} if "meaning" in node else {}
+    self.body.append(self.starttag(node, "span", "", CLASS=CLASSES, **meaning))
     self.body.append(shown(node.astext(), False, node) + "</span>")
     raise nodes.SkipNode
 

@@ -99,6 +99,20 @@
     for (const heading of entries.keys()) watch.observe(heading);
   }
 
+  /* A symbol says what it is: to a mouse by its title, to a finger by the same words below it. */
+  function tell(symbol) {
+    const box = find(".kx-meaning") ?? document.body.appendChild(Object.assign(document.createElement("div"), { className: "kx-meaning", popover: "auto" }));
+    const at = symbol.getBoundingClientRect();
+    box.textContent = symbol.title;
+    box.style.left = `${Math.max(8, Math.min(at.left, innerWidth - 290))}px`;
+    box.style.top = `${at.bottom + 6}px`;
+    box.showPopover();
+  }
+  document.addEventListener("click", (event) => {
+    const symbol = event.target.closest(".math[title]");
+    if (symbol) tell(symbol);
+  });
+
   document.addEventListener("DOMContentLoaded", () => {
     for (const box of document.querySelectorAll(SCROLLS)) sizes.observe(box);
     follow();
