@@ -72,7 +72,7 @@
   });
 
   /* What scrolls sideways can be reached by keyboard. */
-  const SCROLLS = ".katex-display, .pst-scrollable-table-container, div.highlight pre, .text_html, .kx-how";
+  const SCROLLS = ".katex-display, .pst-scrollable-table-container, div.highlight pre, .text_html, .kx-how, .kx-figure-box, .kx-part";
   const sizes = new ResizeObserver((entries) => {
     for (const { target } of entries)
       if (target.scrollWidth > target.clientWidth + 1) target.setAttribute("tabindex", "0");
@@ -98,6 +98,18 @@
     }, { rootMargin: "0px 0px -70% 0px" });
     for (const heading of entries.keys()) watch.observe(heading);
   }
+
+  /* On paper a formula wider than its line is set smaller, or it would run into its number. */
+  const LINE = 540; // pixels, on the narrower of A4 and Letter, beside the number
+  addEventListener("beforeprint", () => {
+    for (const box of document.querySelectorAll("div.math > .katex-display")) {
+      const width = [...box.querySelectorAll(".katex-html > .base")].reduce((sum, part) => sum + part.offsetWidth, 0);
+      box.style.fontSize = width > LINE ? `${LINE / width}em` : "";
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const box of document.querySelectorAll("div.math > .katex-display")) box.style.fontSize = "";
+  });
 
   /* A symbol says what it is: to a mouse by its title, to a finger by the same words below it. */
   function tell(symbol) {
