@@ -146,8 +146,10 @@ def glossary(env: BuildEnvironment) -> dict[str, tuple[str, str]]:
 
 
 def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """The pages depend on each other: they are written again with each build that reads one."""
-    return sorted(set(known(env)["more"]) | set(known(env)["tables"]))
+    """The notation page depends on every chapter, the chapters on what that page adds."""
+    now = {slug: pairs for slugs in known(env)["more"].values() for slug, pairs in slugs.items()}
+    before, env.kexue_named = getattr(env, "kexue_named", now), now
+    return sorted(set(known(env)["more"]) | (set(known(env)["tables"]) if now != before else set()))
 
 
 def purge(app: Sphinx, env: BuildEnvironment, page: str) -> None:
