@@ -133,7 +133,7 @@ def test_noise_that_knows_the_values_does_not_average_out(records):
     s, eps = 0.6 * x + 0.5 * y, f * x + 0.3 * w
     moved = ((s + eps).softmax(-1) - s.softmax(-1)) @ x
     assert moved.item() == pytest.approx(f, abs=0.02)
-    assert evaluate(records["eq-attn-shift"], f=f) == pytest.approx(f)
+    assert evaluate(records["eq-attn-shift"], f_1=f) == pytest.approx(f)
 
 
 def test_weights_alone_with_the_third_moment():
