@@ -106,7 +106,8 @@ def agree(drawn: tuple[Tensor, Tensor], found: Tensor) -> float:
     mean, variance = (x.double() for x in drawn)
     error = (variance / DRAWS).sqrt()
     z = (mean - found)[0] / error[0]  # the weakest noise: strong noise has skewed squares
-    assert 0.9 < z.square().mean().sqrt() < 1.15, f"root mean square z of rows: {z.std()}"
+    rms = z.square().mean().sqrt()
+    assert 0.9 < rms < 1.15, f"root mean square z of rows: {rms}"
     # Over the rows of a strength: their noise is independent.
     z = (mean - found).flatten(1).sum(1) / (variance / DRAWS).flatten(1).sum(1).sqrt()
     assert z.abs().max() < 4, f"averages are off by {z.tolist()} standard errors"

@@ -255,3 +255,19 @@ S, V = torch.zeros(3), torch.ones(3, 2)
 def test_bad_input(exception, match, call):
     with pytest.raises(exception, match=match):
         call()
+
+
+@pytest.mark.parametrize("d", [10, 20, 45, 55])
+def test_drops_that_leave_only_a_deep_key(d):
+    """Against the mean over all 2^6 patterns of drops, keys up to 85 nats below the heaviest."""
+    s = torch.tensor([0.0, -d, -d - 1, -d - 2.5, -d - 10, -d - 30], dtype=torch.float64)
+    v = torch.randn(6, 2, generator=rng(3), dtype=torch.float64)
+    o, total = s.softmax(-1) @ v, 0.0
+    for kept in itertools.product([0, 1], repeat=6):
+        chance = math.prod(0.7 if k else 0.3 for k in kept)
+        if any(kept):  # a row that loses all its keys counts as unharmed
+            left = s.masked_fill(~torch.tensor(kept, dtype=torch.bool), -math.inf)
+            total += chance * (left.softmax(-1) @ v - o).square().sum().item()
+    assert sweep(s, v, [Drop(0.3)]).mse.item() == pytest.approx(total, rel=1e-5)
+    with pytest.raises(ValueError, match="logits: got keys 90 nats below"):
+        sweep(s - (s < -d - 29) * (60 - d), v, [Drop(0.3)])

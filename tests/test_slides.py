@@ -3,8 +3,6 @@
 import copy
 import json
 import re
-import shutil
-import subprocess
 
 import jupytext
 import nbformat
@@ -316,13 +314,6 @@ def test_slides_survive_what_is_done_to_a_notebook(tmp_path):
     assert [slide.cell for slide in slides(tmp_path / "one.ipynb")] == [
         place for place, _ in SLIDES
     ]
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
-def test_the_script_is_sound():
-    from kexue.site.assets import ASSETS
-
-    subprocess.run(["node", "--check", ASSETS / "deck.js"], check=True)
 
 
 def test_slides_are_told_from_json_alone(tmp_path):

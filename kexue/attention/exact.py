@@ -32,7 +32,7 @@ __all__ = ["Moments", "sweep"]
 STEP = 0.25  # of the grid of logits
 EVERY = 2  # ln t is summed in steps twice as long: its integrands are as smooth as that
 STENCIL = 8  # grid points to which a key is given: Lagrange's polynomials of degree 7
-DEEPEST = 40.0  # a key whose weight is below e^-40 goes to the last grid points
+DEEPEST = 85.0  # nats below the heaviest key; farther down, float32 has no weights
 SIZE = {"cpu": 2**20}  # numbers in a block of rows; 2**27 on other devices
 ROWS = 256
 
@@ -57,7 +57,8 @@ def sweep(logits: Tensor, v: Tensor, laws: Sequence[Noise]) -> Moments:
     keys; in float32 also some 1e-7 |v|^2. Half types are computed in float32.
 
     Raises:
-        TypeError, ValueError: shapes that do not fit; a law of another kind.
+        TypeError, ValueError: shapes that do not fit; a law of another kind; a key so far below the
+            heaviest, in any row, that the grid does not reach it.
 
     >>> from kexue.attention import Normal, predicted_error
     >>> s, v, laws = torch.zeros(1000), torch.eye(1000), [Normal(0.1), Normal(1.0), Normal(2.0)]
@@ -73,7 +74,12 @@ def sweep(logits: Tensor, v: Tensor, laws: Sequence[Noise]) -> Moments:
     v = v.expand(*lead, *v.shape[-2:]).reshape(-1, *v.shape[-2:])
     s = s.log_softmax(-1)
     top = s.max()
-    depth = min((top - s[s > -math.inf].min()).item(), DEEPEST)
+    depth = (top - s[s > -math.inf].min()).item()
+    if depth > DEEPEST:
+        raise ValueError(
+            f"logits: got keys {depth:.0f} nats below the heaviest, needs at most {DEEPEST:.0f}; "
+            "hide such keys with -inf"
+        )
     grid = math.ceil(depth / STEP) + STENCIL
     tables = [_table(law, grid, top) for law in laws]
     # Rows are gathered a few at a time, in the cache; then a few hundred share the work on a law.
@@ -102,7 +108,7 @@ def _gather(s: Tensor, v: Tensor, top: Tensor, grid: int) -> Tensor:
     p = s.exp()
     v = v - v.mean(0)
     o = (p @ v)[:, None]
-    place = ((top - s) / STEP).clamp(max=grid - STENCIL)  # deeper, e^-40 of the weight is left
+    place = ((top - s) / STEP).clamp(max=grid - STENCIL)  # hidden keys
     near = int(place.min().item())  # where these rows begin and how far they go
     size = math.ceil(place.max().item()) - near + STENCIL
     place -= near

@@ -111,7 +111,8 @@ def entropy_floor(n: int, tau: float) -> float:
         return math.log(z) + gap * (n - m) * low / z
 
     # The entropy falls, then rises in m; it turns where z = n gap low / (1 - low).
-    best = n * (gap * low / (1 - low) - low) / (1 - low)
+    gone = -math.expm1(-gap)
+    best = n * (gap * low / gone - low) / gone
     return min(entropy(min(max(math.floor(best) + k, 1), n)) for k in (0, 1))
 
 

@@ -102,7 +102,7 @@ class FillLanding(SphinxPostTransform):
         for node in list(self.document.findall(showcase)):
             try:
                 node.replace_self(shown(self.app, self.env.docname, node.attributes))
-            except (KeyError, StopIteration) as error:
+            except (KeyError, StopIteration, FileNotFoundError) as error:
                 text = "showcase: %s has no %s"
                 log.warning(text, node["page"], error, location=self.env.docname, type="kexue")
                 node.parent.remove(node)

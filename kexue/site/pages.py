@@ -103,9 +103,8 @@ def finish(page: str, name: str) -> str:
     page = BUTTON.sub(pressed, page)
     page = re.sub(r"<script (?!defer|[^>]*page\.js|[^>]*application/json)", "<script defer ", page)
     if sheets := list(SHEET.finditer(page)):
-        version = hashlib.sha256("".join(s[0] for s in sheets).encode()).hexdigest()[:8]
         static = f"{sheets[0]['root']}_static"
-        link = f'<link rel="stylesheet" href="{static}/{ALL}?v={version}" />'
+        link = f'<link rel="stylesheet" href="{static}/{ALL}" />'
         link += f'<link rel="icon" type="image/svg+xml" href="{static}/icon.svg" />'
         page = (
             SHEET.sub("", page[: sheets[0].start()])

@@ -62,17 +62,17 @@
     const state = Reveal.getState();
     if (JSON.stringify(state) !== heard) send({ state });
   }
-  addEventListener("message", ({ data, source }) => {
-    if (!partner || source !== partner || !data || data.kxd !== location.pathname) return;
+  addEventListener("message", ({ data, source, origin }) => {
+    if (!partner || source !== partner || origin !== self.origin || data?.kxd !== location.pathname) return;
     following = true;
     if (data.hello) { following = false; send({ state: Reveal.getState(), since }); return; }
     if ("since" in data) since = data.since;
     if (data.state) { heard = JSON.stringify(data.state); Reveal.setState(data.state); }
     if ("control" in data) {
       const input = controls()[data.control];
-      if (input.type === "checkbox") input.checked = data.value;
-      else input.value = data.value;
-      input.dispatchEvent(new Event(data.event));
+      if (input?.type === "checkbox") input.checked = data.value;
+      else if (input) input.value = data.value;
+      input?.dispatchEvent(new Event(data.event));
     }
     following = false;
     tell();
