@@ -1,7 +1,8 @@
 """Every page of the built book in a browser: 1280 and 390 px, light and dark, network cut.
 
 A page is loaded once for each width: bytes and requests within the budget, mathematics, pictures,
-structure and sideways scrolling, then screenshots, then accessibility (which takes the page apart).
+structure and sideways scrolling, then accessibility (which takes the page apart). With
+``KEXUE_SCREENSHOTS=1`` pictures of it go to ``_build/screenshots``.
 A violation of the page's Content-Security-Policy is a console error, of which there may be none.
 
 The table of what each page costs is printed at the end. Its times are from localhost, on this
@@ -10,6 +11,7 @@ explorers are not counted: they are what the reader came for.
 """
 
 import gzip
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -80,7 +82,8 @@ OVERFLOW = r"""
 }
 """
 
-# Screenshots are for a human to look at: the first screens of a long chapter will do.
+# Screenshots are for a human who asks for them: the first screens of a long chapter will do.
+LOOK = os.environ.get("KEXUE_SCREENSHOTS", "") not in ("", "0")
 HEIGHT = "() => Math.min(document.documentElement.scrollHeight, 8000)"
 
 
@@ -123,7 +126,7 @@ def test_page(path, visit, violations, costs, site, address):
         assert size <= BYTES and len(files) <= REQUESTS, costs[-1]
         assert page.evaluate(FAULTS) == []
         assert page.evaluate(OVERFLOW) == []
-        for theme in (other, scheme):
+        for theme in (other, scheme) if LOOK else ():
             turn(page, theme)
             clip = {"x": 0, "y": 0, "width": width, "height": page.evaluate(HEIGHT)}
             page.screenshot(path=shots / f"{name}-{theme}-{width}.png", full_page=True, clip=clip)
