@@ -143,6 +143,16 @@ def test_labels_follow_the_scheme_and_are_unique():
     assert [label for label, times in labels.items() if times > 1] == []
 
 
+def test_labels_in_docstrings_exist():
+    """A docstring of the package that names an equation names one of the book."""
+    known = {m[0] for path in BOOK for m in LABEL.finditer(path.read_text(encoding="utf-8"))}
+    for path in sorted((ROOT / "kexue").rglob("*.py")):
+        named = {m[0] for m in LABEL.finditer(path.read_text(encoding="utf-8"))}
+        equations = {label for label in named if label.startswith("eq-") and "-demo-" not in label}
+        lost = sorted(equations - known)
+        assert not lost, f"{path.name}: {lost} stand in no chapter"
+
+
 @pytest.mark.parametrize("path", BOOK, ids=lambda path: path.stem)
 def test_words(path):
     """No filler that hides a step, American spelling."""

@@ -104,7 +104,7 @@ def predicted_covariance(logits: Tensor, v: Tensor, noise: Noise) -> Tensor:
 
 def dropout_error(logits: Tensor, v: Tensor, rate: float) -> Tensor:
     r"""E |o~ - o|^2 = rate / (1 - rate) sum_i p_i^2 |v_i|^2 for dropout of weights, exactly;
-    shape (..., T)   (eq-attn-drop). Arguments as in ``predicted_error``.
+    shape (..., T)   (eq-attn-weight-drop). Arguments as in ``predicted_error``.
 
     >>> dropout_error(torch.zeros(2), torch.ones(2, 1), 0.5)  # logits dropped instead: error 0
     tensor(0.5000)

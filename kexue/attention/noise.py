@@ -207,7 +207,7 @@ class StudentT(Noise):
 @dataclass(frozen=True, eq=False)
 class Drop(Noise):
     """eps = -inf with probability ``rate``, else 0: the key is dropped before the softmax, which
-    renormalizes (DropKey, Li et al. 2023)   (eq-attn-drop).
+    renormalizes (DropKey, Li et al. 2023)   (eq-attn-v-drop).
 
     A row that would lose every key that it can see keeps them all (``perturb``); that happens with
     probability rate^n and leaves the output as it is.
