@@ -19,6 +19,7 @@ from sphinx.util import logging
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,28 @@ THEMED = [
 ]
 IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 ALT = re.compile(r"\balt\s*=\s*(\"[^\"]*\S[^\"]*\"|'[^']*\S[^']*'|[^\s\"'>]+)", re.IGNORECASE)
+
+
+def cut(
+    env: BuildEnvironment, page: str, doctree: nodes.document, label: str
+) -> tuple[nodes.figure, list[nodes.paragraph], str, str]:
+    """A figure of a page, to be shown elsewhere: a copy without names, caption and legend; the
+    legend's hints on what can be moved; its number in words; its anchor on the page.
+
+    Raises
+    ------
+    StopIteration
+        If the page has no figure of this label, or it has no number.
+    """
+    name = nodes.fully_normalize_name(label)
+    copy = next(f for f in doctree.findall(nodes.figure) if name in f["names"]).deepcopy()
+    numbers = env.toc_fignumbers.get(page, {}).get("figure", {})
+    anchor = next(one for one in copy["ids"] if one in numbers)
+    called = str(env.config.numfig_format["figure"]) % ".".join(map(str, numbers[anchor]))
+    hints = [p.deepcopy() for p in copy.findall(nodes.paragraph) if "kx-hint" in p["classes"]]
+    copy.children = [c for c in copy if not isinstance(c, nodes.caption | nodes.legend)]
+    copy["names"], copy["ids"] = [], []
+    return copy, hints, called, anchor
 
 
 def check_alt(app: Sphinx, doctree: nodes.document) -> None:

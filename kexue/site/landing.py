@@ -19,6 +19,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from kexue.site.exercises import raw
+from kexue.site.figures import cut
 from kexue.site.launch import plain_url
 from kexue.site.ledger import ledger, line, link_to, mark, order, reference
 from kexue.site.slides import address
@@ -163,14 +164,7 @@ def entrances(app: Sphinx, here: str, page: str) -> list[nodes.Node]:
 
 def figure(app: Sphinx, here: str, page: str, doctree: nodes.document, label: str) -> nodes.figure:
     """A figure of a chapter; for its caption, its number as a link to it."""
-    name, env = nodes.fully_normalize_name(label), app.env
-    copy = next(f for f in doctree.findall(nodes.figure) if name in f["names"]).deepcopy()
-    numbers = env.toc_fignumbers[page]["figure"]
-    anchor = next(a for a in copy["ids"] if a in numbers)
-    hints = [p.deepcopy() for p in copy.findall(nodes.paragraph) if "kx-hint" in p["classes"]]
-    copy.children = [c for c in copy if not isinstance(c, nodes.caption | nodes.legend)]
-    copy["names"], copy["ids"] = [], []
-    called = str(env.config.numfig_format["figure"]) % ".".join(map(str, numbers[anchor]))
+    copy, hints, called, anchor = cut(app.env, page, doctree, label)
     uri = app.builder.get_relative_uri(here, page) + f"#{anchor}"
     link = nodes.reference("", f"{called}, with what it shows", refuri=uri, internal=True)
     copy += nodes.legend("", nodes.paragraph("", "", link), *hints)

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from docutils import nodes
 
 from kexue.site.exercises import raw, read, sections
+from kexue.site.figures import cut
 from kexue.site.ledger import SIGNS, ledger, line, reference
 from kexue.site.slips import formula, mixed
 
@@ -156,19 +157,9 @@ class Chapter:
 
     def figure(self, label: str) -> list[nodes.Node]:
         """A figure or an explorer; for the caption stands its number, a link to the page."""
-        name = nodes.fully_normalize_name(label)
-        found = next(f for f in self.doctree.findall(nodes.figure) if name in f["names"])
-        copy = found.deepcopy()
-        copy.children = [
-            child for child in copy if not isinstance(child, nodes.caption | nodes.legend)
-        ]
-        copy["names"], copy["ids"] = [], []
-        numbers = self.env.toc_fignumbers.get(self.page, {}).get("figure", {})
-        anchor = next(name for name in found["ids"] if name in numbers)
-        called = str(self.env.config.numfig_format["figure"])
-        called %= ".".join(map(str, numbers[anchor]))
+        figure, _, called, anchor = cut(self.env, self.page, self.doctree, label)
         number = nodes.reference("", called, refid=anchor, internal=True)
-        return [copy, nodes.paragraph("", "", number, classes=["kxd-number"])]
+        return [figure, nodes.paragraph("", "", number, classes=["kxd-number"])]
 
     def exercise(self, label: str) -> list[nodes.Node]:
         """The statement of an exercise, then its hint on a key."""
