@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from html import escape
 from importlib import metadata
@@ -42,6 +44,21 @@ def write(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A folder for the files of an artifact; where the block ends well, they take their places.
+
+    Until then ``out`` is as it was: an interrupted run changes nothing. The card comes last,
+    because it vouches for the rest.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as name:
+        folder = Path(name)
+        yield folder
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == "card.json"):
+            os.replace(path, out / path.name)
 
 
 def write_npz(path: Path, **arrays: Any) -> None:

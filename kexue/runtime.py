@@ -34,11 +34,12 @@ import numpy as np
 import torch
 
 from kexue import __version__, _check, _run_card
-from kexue._run_card import RunCard, write_npz
+from kexue._run_card import RunCard, replacing, write_npz
 
 __all__ = [
     *("REPOSITORY", "RunCard", "artifact", "device", "precision", "preset", "progress"),
     *("run_card", "seed_everything"),
+    "replacing",
     "write_npz",
 ]
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import tempfile
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -53,9 +51,7 @@ def main() -> None:
         share = 15e9 / torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, share))
     start, headlines = time.perf_counter(), []
-    args.out.mkdir(parents=True, exist_ok=True)
-    # Everything is written beside its place first: an interrupted run changes nothing.
-    with tempfile.TemporaryDirectory(dir=args.out, prefix=".unfinished-") as folder:
+    with runtime.replacing(args.out) as folder:
         for seed in args.seeds:
             runtime.seed_everything(seed)
             run = Run(args.preset, seed, device, precision)
@@ -63,12 +59,12 @@ def main() -> None:
             headlines.append(headline(measures))
             if seed == args.seeds[0]:
                 metrics = measures
-                store.write(run, metrics, Path(folder))
+                store.write(run, metrics, folder)
             del run
         metrics["seeds"] = headlines
-        path = Path(folder) / "metrics.json"
+        path = folder / "metrics.json"
         path.write_text(json.dumps(metrics, indent=1) + "\n")
-        files = sorted(p for p in Path(folder).iterdir())
+        files = sorted(folder.iterdir())
         seconds = time.perf_counter() - start
         runtime.run_card(
             seed=args.seeds[0], seconds=seconds, precision=precision, files=files,
@@ -78,9 +74,7 @@ def main() -> None:
             hanzi_sha256=sha256(HANZI.read_bytes()).hexdigest(),
             training_seconds=metrics["codec"]["seconds"],
             fit_seconds={name: m["seconds"] for name, m in metrics["models"].items()},
-        ).to_json(Path(folder) / "card.json")  # fmt: skip
-        for path in [*files, Path(folder) / "card.json"]:  # the card last: it vouches for the rest
-            os.replace(path, args.out / path.name)
+        ).to_json(folder / "card.json")  # fmt: skip
     print(f"done in {seconds:.1f} s")
 
 

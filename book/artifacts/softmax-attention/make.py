@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -135,10 +133,7 @@ def main() -> None:
         say(f"{stage}: {metrics['seconds'][stage]} s")
     peak = _run_card.peak_memory_mb(device)
     metrics["peak_memory_mb"] = max(peak, metrics.get("peak_memory_mb", 0))  # of all stages
-    # Everything is written beside its place first: an interrupted run changes nothing.
-    args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=args.out, prefix=".unfinished-") as name:
-        folder = Path(name)
+    with runtime.replacing(args.out) as folder:
         if model is not None:
             nets.save(model.cpu(), folder / "tiny.safetensors")
             bytes_ = excerpt.windows(256 if args.preset == "full" else 4)
@@ -158,9 +153,6 @@ def main() -> None:
             made=metrics["made"],
         )  # fmt: skip
         replace(card, peak_memory_mb=metrics["peak_memory_mb"]).to_json(folder / "card.json")
-        for path in [*files, folder / "card.json"]:  # the card last: it vouches for the rest
-            if path.parent == folder:
-                os.replace(path, args.out / path.name)
     say("done")
 
 
