@@ -5,6 +5,8 @@ file               what it holds
 =================  ================================================================================
 ``quanta``         ``QuantaModel``: exact losses, local slopes, samples, simulated data sets
 ``exponents``      the power laws of infinitely many quanta; the best division of compute
+``parity``         ``SparseParity``: a task made of K small skills, each asked for as often as p_k
+``stack``          ``train_stack``: networks of many widths, seeds and data sizes, trained at once
 =================  ================================================================================
 
 Notation: alpha the exponent, p_k = k^{-(alpha + 1)} / Z the frequency of quantum k, n quanta
@@ -13,6 +15,18 @@ Sources: Michaud, Liu, Girit and Tegmark (2023), arXiv:2303.13506; kexue.fm/arch
 """
 
 from kexue.scaling.exponents import DIRECTIONS, Split, exponent, optimal_split
+from kexue.scaling.parity import Batch, SparseParity
 from kexue.scaling.quanta import QuantaModel
+from kexue.scaling.stack import StackRun, train_stack
 
-__all__ = ["DIRECTIONS", "QuantaModel", "Split", "exponent", "optimal_split"]
+__all__ = [
+    "DIRECTIONS",
+    "Batch",
+    "QuantaModel",
+    "SparseParity",
+    "Split",
+    "StackRun",
+    "exponent",
+    "optimal_split",
+    "train_stack",
+]
