@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help book serve pdf zip test $(STAGES) mutate-core notebooks slides set-repository colab \
-        clean-room colab-freeze colab-widgets artifact bench audit clean
+        clean-room gpu-room colab-freeze colab-widgets artifact bench audit clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ colab: $(STAMP) book ## write the plain notebooks that Colab opens into _build/c
 
 clean-room: colab ## run what Colab opens under Colab's packages, from an empty folder (downloads 1 to 5 GB)
 	$(BIN)/python tools/clean_room.py $(ONLY) $(if $(STORE),--store)
+
+gpu-room: colab ## run what Colab opens on the GPU that is here, full preset (T4=1: within a T4's limits)
+	$(BIN)/python tools/gpu_room.py $(ONLY) $(if $(T4),--t4) $(if $(STORE),--store)
 
 colab-freeze: $(STAMP) ## fetch the list of packages that Colab has now
 	$(BIN)/python tools/colab_freeze.py

@@ -13,6 +13,7 @@ import torch
 from kexue import runtime
 from tools import clean_room
 from tools.book import ROOT
+from tools.notebooks import WIDGET_VIEW
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +60,12 @@ def notebook():
     html = v4.new_output("display_data", data={"text/html": "<b>0.5000</b>", "text/plain": "x"})
     picture = v4.new_output("display_data", data={"image/svg+xml": "<svg/>", "text/html": "<img>"})
     moves = v4.new_output("display_data", data={"text/html": '<figure class="kx-explorer">'})
+    live = v4.new_output("display_data", data={WIDGET_VIEW: {"model_id": "1"}, "text/plain": "x"})
     printed = v4.new_output("stream", name="stdout", text="loss 0.12345\n")
     cells = [
         v4.new_markdown_cell("# Title"),
         v4.new_code_cell("setup()", metadata={"tags": ["setup"]}, outputs=[printed]),
-        v4.new_code_cell("first()\nmore", outputs=[printed, html, picture, moves]),
+        v4.new_code_cell("first()\nmore", outputs=[printed, html, picture, moves, live]),
         v4.new_code_cell("clock()", metadata={"tags": ["nbval-ignore-output"]}, outputs=[printed]),
     ]
     return v4.new_notebook(cells=cells)
@@ -78,6 +80,7 @@ def test_what_is_said_otherwise_is_found_and_what_is_drawn_otherwise_is_not():
     after.cells[2].outputs[0].text = "loss 0.12346\n"  # as close as the tests demand
     after.cells[2].outputs[2].data["image/svg+xml"] = "<svg>other</svg>"
     after.cells[2].outputs[3].data["text/html"] += "other"
+    after.cells[2].outputs[4].data["text/plain"] = "other"
     assert clean_room.differences(before, after) == []
     for k, change in [(0, {"text": "loss 0.2"}), (1, {"data": {"text/html": "<b>0.6000</b>"}})]:
         other = copy.deepcopy(before)

@@ -25,6 +25,8 @@ CARD = {
 OTHER = CARD | {"device": "CPU (x86_64), 1 thread(s)", "cuda": None, "peak_memory_mb": None}
 TRIED = {"cpu_seconds": 60.2, "seconds": 70.0, "first_figure": 8.6, "outputs_differ": 0,
          "python": "3.13.0", "torch": "2.11.0", "date": "2026-11-21T00:00:00Z"}  # fmt: skip
+ON_GPU = CARD | {"seconds": 92.3, "gpu_seconds": 40.1, "peak_memory_mb": 420.0}
+ROOM = {"full": ON_GPU, "t4": ON_GPU | {"seconds": 70.0, "t4_seconds": 183}}
 
 
 def notebook(code="1", run=None, head="# A"):
@@ -52,6 +54,8 @@ def book(tmp_path):
     (tmp_path / "tools").mkdir()
     record = {"set": "2026-08-19", "notebooks": {"a/one": TRIED}}
     (tmp_path / "tools" / "clean_room.json").write_text(json.dumps(record), encoding="utf-8")
+    record = {"notebooks": {"a/one": ROOM}}
+    (tmp_path / "tools" / "gpu_room.json").write_text(json.dumps(record), encoding="utf-8")
     pages = tmp_path / "book" / "a"
     pages.mkdir()
     nbformat.write(notebook("runtime.artifact('peers', 'x.npz')", RUN), pages / "one.ipynb")
@@ -89,10 +93,15 @@ def test_the_page_says_what_the_records_say_and_follows_them(book):
             "A",
             "72 s of CPU time, 0.91 GB torch 2.13.0, Python 3.11.7, 2026-11-22",
             "60 s of CPU time, 9 s to the first figure torch 2.11.0, Python 3.13.0, 2026-11-21",
+            "92 s on one NVIDIA H100 80GB HBM3, 40 s of it with the GPU, 0.42 GB "
+            "about 180 s on a T4 (estimate, not measured)",
             "one: 1,256 s, 15.2 GB, one NVIDIA H100 80GB HBM3 "
             "peers: 1,256 s, memory not measured, a CPU (x86_64), 1 thread",
         ],
-        ["B", "not measured", "not tried with Colab's packages", "no stored results"],
+        [
+            *("B", "not measured", "not tried with Colab's packages"),
+            *("not tried on a GPU", "no stored results"),
+        ],
     ]
     assert [row[:2] for row in stored] == [
         ["one", "1,256 s, 15.2 GB"],
@@ -105,7 +114,7 @@ def test_the_page_says_what_the_records_say_and_follows_them(book):
     card.write_text(json.dumps(CARD | {"seconds": 3.0}), encoding="utf-8")
     nbformat.write(notebook(head="# B", run=RUN), book / "book" / "a" / "two.ipynb")
     notebooks, _ = build(book)  # nothing that Sphinx watches changed on the status page itself
-    assert notebooks[0][3].startswith("one: 3 s") and notebooks[1][1].startswith("72 s")
+    assert notebooks[0][4].startswith("one: 3 s") and notebooks[1][1].startswith("72 s")
 
 
 def test_the_run_line_names_both_sides():
@@ -115,6 +124,11 @@ def test_the_run_line_names_both_sides():
     for part in parts:
         assert part in line
     assert status.run_line(None, []) == "not measured yet"
+    line = status.run_line(RUN, [CARD], ROOM).split("; ")
+    assert line[1].startswith("the full preset: 92 s on one NVIDIA H100") and "CUDA 13.0" in line[1]
+    assert line[2] == "about 180 s on a T4 (estimate, not measured)"
+    idle = {"full": ON_GPU | {"gpu_seconds": 0.0, "peak_memory_mb": 0.0}}
+    assert status.full_preset(idle) == ["92 s on one NVIDIA H100 80GB HBM3, which it does not use"]
 
 
 def test_the_row_is_written_and_nothing_else_is_touched(book):
@@ -140,5 +154,6 @@ def test_every_notebook_of_the_book_has_a_record_and_says_no_other_number(path):
     assert 0 < run["cpu_seconds"] < 600 and 50 < run["peak_memory_mb"] < 12_000
     rows = re.findall(r"^\| Runs in \|.*$", nb.cells[0].source, re.MULTILINE)
     names = status.artifacts_of(nb, path.stem, ROOT / "book" / "artifacts")
-    line = status.run_line(run, status.cards(ROOT / "book" / "artifacts", names))
+    gpu = status.tried(ROOT / "tools" / "gpu_room.json", path.with_suffix("").as_posix())
+    line = status.run_line(run, status.cards(ROOT / "book" / "artifacts", names), gpu)
     assert rows in ([], [f"| Runs in | {line} |"])

@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 
 from tools import colab_freeze  # noqa: E402  (the folder above is where it is found)
 from tools.nbval_tolerance import PICTURES, close  # noqa: E402
-from tools.notebooks import KERNEL_ENV, repository  # noqa: E402
+from tools.notebooks import KERNEL_ENV, WIDGET_VIEW, repository  # noqa: E402
 
 NOTEBOOKS = ROOT / "_build" / "colab"
 RECORD = ROOT / "tools" / "clean_room.json"
@@ -185,6 +185,7 @@ def run(python: Path, path: Path, wheel: Path, scratch: Path) -> tuple[dict, lis
         **KERNEL_ENV,
         "HOME": str(scratch / "home"),
         "PATH": f"{python.parent}:/usr/bin:/bin",
+        "KEXUE_EXPLORE": "live",  # as on Colab, where the kernel answers
         "PIP_NO_INDEX": "1",  # all that it needs is there
     }
     done = subprocess.run(
@@ -220,6 +221,7 @@ def texts(cell: nbformat.NotebookNode) -> list[str]:
     printed = "".join(o.text for o in cell.outputs if o.get("name") == "stdout")
     shown = [o.data for o in cell.outputs if "data" in o]
     kept = [d for d in shown if not set(PICTURES) & set(d)]
+    kept = [d for d in kept if "text/html" in d or WIDGET_VIEW not in d]  # explorers that are live
     said = [d.get("text/html") or d.get("text/plain", "") for d in kept]
     return [printed, *(text for text in said if "kx-explorer" not in text)]
 

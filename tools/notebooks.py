@@ -209,7 +209,8 @@ def state_run(nb: NotebookNode, path: Path) -> NotebookNode:
     """Write the run line of a chapter from its records, in place, and return the notebook."""
     from kexue.site import status
 
-    status.state_run(nb, path.stem, ROOT / "book" / "artifacts")
+    gpu = status.tried(ROOT / "tools" / "gpu_room.json", path.with_suffix("").as_posix())
+    status.state_run(nb, path.stem, ROOT / "book" / "artifacts", gpu)
     return nb
 
 

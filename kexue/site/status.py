@@ -2,8 +2,8 @@
 
 Executes nothing and measures nothing. CPU figures come from ``metadata.kexue.run`` of a notebook,
 where ``make notebooks`` stored them when it ran it; the others from the run cards of the artifacts
-that the notebook reads, and from what ``make clean-room`` stored of Colab's packages. A notebook
-without a record says so.
+that the notebook reads, from what ``make clean-room`` stored of Colab's packages, and from what
+``make gpu-room`` stored of the full preset on a GPU. A notebook without a record says so.
 """
 
 from __future__ import annotations
@@ -93,13 +93,45 @@ def device(record: Mapping[str, Any]) -> str:
     return name if name.startswith("a CPU") else f"one {name}"
 
 
-def run_line(run: Mapping[str, Any] | None, made: Iterable[Mapping[str, Any]]) -> str:
-    """One line: what the notebook took on a CPU, and what its stored results took.
+def tried(path: Path, page: str) -> dict[str, Any]:
+    """What the record at ``path`` says of a notebook of the book, by its name with folders."""
+    notebooks = json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.is_file() else {}
+    return next((found for slug, found in notebooks.items() if f"/{page}".endswith(f"/{slug}")), {})
+
+
+def full_preset(tried: Mapping[str, Any]) -> list[str]:
+    """What the full preset took on a GPU, and what it may take on a T4.
+
+    >>> took = {"device": "NVIDIA H100 80GB HBM3", "seconds": 92.3, "gpu_seconds": 40.1,
+    ...         "peak_memory_mb": 420.0}
+    >>> for part in full_preset({"full": took, "t4": took | {"t4_seconds": 177}}):
+    ...     print(part)
+    92 s on one NVIDIA H100 80GB HBM3, 40 s of it with the GPU, 0.42 GB
+    about 180 s on a T4 (estimate, not measured)
+    """
+    said, full = [], tried.get("full")
+    if full:
+        used = f"{full['gpu_seconds']:.0f} s of it with the GPU, {size(full['peak_memory_mb'])}"
+        used = used if full["peak_memory_mb"] else "which it does not use"
+        said.append(f"{full['seconds']:.0f} s on {device(full)}, {used}")
+    estimate = tried.get("t4", {}).get("t4_seconds")
+    if estimate:
+        said.append(f"about {10 * max(1, round(estimate / 10))} s on a T4 (estimate, not measured)")
+    return said
+
+
+def run_line(
+    run: Mapping[str, Any] | None,
+    made: Iterable[Mapping[str, Any]],
+    gpu: Mapping[str, Any] | None = None,
+) -> str:
+    """One line: what the notebook took on a CPU, on a GPU, and what its stored results took.
 
     Parameters
     ----------
     run : the notebook's record (:func:`run_of`).
     made : run cards of the artifacts that it shows.
+    gpu : what :func:`tried` says of it on a GPU.
 
     >>> run = {"cpu_seconds": 71.6, "peak_memory_mb": 913.0, "preset": "quick", "python": "3.11.7",
     ...        "device": "CPU (x86_64), 1 thread", "torch": "2.13.0+cpu", "date": "2026-11-22"}
@@ -112,6 +144,9 @@ def run_line(run: Mapping[str, Any] | None, made: Iterable[Mapping[str, Any]]) -
             f"{run['cpu_seconds']:.0f} s of CPU time, {size(run['peak_memory_mb'])} with the "
             f"{run['preset']} preset ({versions(run)}, {run['date'][:10]})"
         ]
+    if said := full_preset(gpu or {}):
+        when = [f" ({versions(f)}, {f['date'][:10]})" for f in [gpu.get("full")] if f]
+        parts.append("; ".join(["the full preset: " + said[0] + "".join(when), *said[1:]]))
     parts += [
         f"results stored from {device(c)}: {c['seconds']:,.0f} s, {size(c['peak_memory_mb'])} "
         f"({versions(c)}, {c['date'][:10]})"
@@ -120,12 +155,14 @@ def run_line(run: Mapping[str, Any] | None, made: Iterable[Mapping[str, Any]]) -
     return "; ".join(parts)
 
 
-def state_run(notebook: Mapping[str, Any], slug: str, shelf: Path) -> None:
+def state_run(
+    notebook: Mapping[str, Any], slug: str, shelf: Path, gpu: Mapping[str, Any] | None = None
+) -> None:
     """Write the run line into the head table of a chapter, in place, where it has such a row."""
     for cell in notebook["cells"]:
         if cell["cell_type"] != "markdown" or RUN_ROW not in cell["source"]:
             continue
-        said = run_line(run_of(notebook), cards(shelf, artifacts_of(notebook, slug, shelf)))
+        said = run_line(run_of(notebook), cards(shelf, artifacts_of(notebook, slug, shelf)), gpu)
         rows = cell["source"].split("\n")
         cell["source"] = "\n".join(
             f"{RUN_ROW} {said} |" if row.startswith(RUN_ROW) else row for row in rows
@@ -147,23 +184,24 @@ class FillStatus(SphinxPostTransform):
 def tables(env: BuildEnvironment, here: str, shelf: Path) -> list[nodes.Node]:
     """A row a notebook; then a row a run card."""
     root, rows = Path(env.srcdir), []
-    path = root / env.config.kexue_clean_room
-    colab = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"notebooks": {}}
+    clean, gpu = root / env.config.kexue_clean_room, root / env.config.kexue_gpu_room
     for page in order(env):
         path = Path(env.doc2path(page))
         if path.suffix == ".ipynb":
             notebook = json.loads(path.read_text(encoding="utf-8"))
-            tried = [run for slug, run in colab["notebooks"].items() if page.endswith("/" + slug)]
+            on_gpu, colab = full_preset(tried(gpu, page)), tried(clean, page)
             rows.append(
                 [
                     [line(link_to(page, env, here))],
                     said_of(run_of(notebook), "not measured"),
-                    said_of(tried[0] if tried else None, "not tried with Colab's packages"),
+                    said_of(colab, "not tried with Colab's packages"),
+                    [line(text) for text in on_gpu] or [line("not tried on a GPU")],
                     made_by(shelf, artifacts_of(notebook, path.stem, shelf)),
                 ]
             )
-    head = ["Notebook", "Quick preset, on a CPU", "With Colab's packages", "Stored results"]
-    found: list[nodes.Node] = [table("Notebooks", head, (25, 25, 25, 25), rows)]
+    head = ["Notebook", "Quick preset, on a CPU", "With Colab's packages"]
+    head += ["Full preset, on a GPU", "Stored results"]
+    found: list[nodes.Node] = [table("Notebooks", head, (17, 19, 22, 20, 22), rows)]
     rows = []
     for path in sorted(shelf.glob("*/*card.json"), key=lambda p: (p.parent.name, p.name)):
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -237,6 +275,7 @@ def setup(app: Sphinx) -> None:
     """Register the ``{status-table}`` directive."""
     app.add_config_value("kexue_artifacts", "book/artifacts", "env")
     app.add_config_value("kexue_clean_room", "tools/clean_room.json", "env")
+    app.add_config_value("kexue_gpu_room", "tools/gpu_room.json", "env")
     app.add_node(status_table)
     app.add_directive("status-table", StatusTable)
     app.connect("env-merge-info", merge)
