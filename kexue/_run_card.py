@@ -10,6 +10,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from kexue import _processes
 
 
 def sha256(path: Path) -> str:
@@ -51,9 +54,15 @@ def replacing(out: Path) -> Iterator[Path]:
     """A folder for the files of an artifact; where the block ends well, they take their places.
 
     Until then ``out`` is as it was: an interrupted run changes nothing. The card comes last,
-    because it vouches for the rest.
+    because it vouches for the rest. Of several processes the first one's files are taken.
     """
+    if _processes.rank():
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+        return
     out.mkdir(parents=True, exist_ok=True)
+    for left in out.glob(".unfinished-*"):  # by a run that was killed
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as name:
         folder = Path(name)
         yield folder

@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from kexue import __version__, _check, _run_card
+from kexue import __version__, _check, _processes, _run_card
 from kexue._run_card import RunCard, replacing, write_npz
 
 __all__ = [
@@ -52,12 +52,16 @@ T = TypeVar("T")
 def device() -> torch.device:
     """The device to compute on: ``KEXUE_DEVICE`` if set, else the first GPU if any, else the CPU.
 
+    Each process of ``torchrun`` gets a GPU of its own.
+
     Raises
     ------
     ValueError
         If ``KEXUE_DEVICE`` names a device that torch does not know or that is not there.
     """
-    name = os.environ.get("KEXUE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = os.environ.get("KEXUE_DEVICE") or (
+        _processes.gpu() if torch.cuda.is_available() else "cpu"
+    )
     try:
         chosen = torch.device(name)
         torch.empty(1, device=chosen)  # the only question that every backend answers
@@ -137,7 +141,13 @@ def progress(iterable: Iterable[T], description: str = "", total: int | None = N
     from tqdm import tqdm
 
     quiet = os.environ.get("KEXUE_QUIET", "") not in ("", "0")
-    return tqdm(iterable, desc=description or None, total=total, delay=2, disable=quiet)
+    return tqdm(
+        iterable,
+        desc=description or None,
+        total=total,
+        delay=2,
+        disable=quiet or _processes.rank() > 0,
+    )
 
 
 def run_card(

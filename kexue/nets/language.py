@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kexue import _check
+from kexue import _check, _processes
 from kexue.nets.train import descend
 
 __all__ = ["LanguageModel", "language_loss", "train_language"]
@@ -168,7 +168,7 @@ def train_language(
 
     A batch is ``batch`` windows of ``model.context + 1`` bytes that begin anywhere in the text.
     AdamW (betas 0.9 and 0.95), the step size as in :func:`~kexue.nets.train`; as there, the text is
-    one tensor on the device and nothing is read back.
+    one tensor on the device, nothing is read back, and processes of ``torchrun`` share a batch.
 
     Args:
         model: on the device of the text.
@@ -193,15 +193,16 @@ def train_language(
 
 
 def _train(model, text, steps, batch, lr, weight_decay, attend, seed, precision, compile):
-    device = text.device
+    device, mine = text.device, _processes.part(batch)
+    _processes.join(device)
     generator = torch.Generator(device).manual_seed(seed)
     within = torch.arange(model.context + 1, device=device)
-    network = torch.compile(model) if compile else model
+    network = _processes.share(torch.compile(model) if compile else model)
     starts = len(text) - model.context  # so many windows there are
 
     def loss_of(step: int) -> Tensor:
         at = torch.randint(starts, (batch, 1), generator=generator, device=device)
-        return language_loss(network, text[at + within], attend).mean()
+        return language_loss(network, text[at[mine] + within], attend).mean()
 
     yield from descend(model, loss_of, device, steps, lr, (0.9, 0.95), weight_decay, precision)
     model.eval()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kexue import _check
+from kexue import _check, _processes
 from kexue.nets.ema import EMA
 from kexue.schedule import DiscreteSchedule
 
@@ -45,11 +45,15 @@ def train(
     weights are updated by one fused kernel, nothing is read back (``loss`` is a tensor: reading it
     waits for the device, so read it now and then).
 
+    Under ``torchrun`` each process works on its part of every batch, and the losses are those that
+    one process would yield, up to rounding (and dropout, which each process draws for itself).
+
     Args:
         model: called as ``model(x_t, t)``, on the device of x0.
         x0: the training data, shape (N, ...).
         schedule: amplitudes at t = 0..T.
-        steps, batch, lr, weight_decay: of AdamW (betas 0.9 and 0.99).
+        steps, batch, lr, weight_decay: of AdamW (betas 0.9 and 0.99); ``batch`` counts the samples
+            of all processes.
         ema: updated after every step.
         seed: of a generator of its own; the same seed on the same CPU gives the same weights.
         precision: float32, or bfloat16 or float16 for autocast (float16 with loss scaling).
@@ -75,12 +79,14 @@ def train(
 def _train(
     model, x0, schedule, steps, batch, lr, weight_decay, ema, seed, precision, compile, graph
 ):
-    device = x0.device
+    device, mine = x0.device, _processes.part(batch)
+    _processes.join(device)
     generator = torch.Generator(device).manual_seed(seed)
     alpha, sigma = (a.float().to(device) for a in schedule(torch.arange(schedule.T + 1)))
-    trailing = (batch,) + (1,) * (x0.ndim - 1)
+    trailing = (-1,) + (1,) * (x0.ndim - 1)
     parts = torch.arange(batch, device=device)
     network = torch.compile(model) if compile else model
+    network = network if graph else _processes.share(network)
 
     def loss_of(step: int) -> Tensor:
         nonlocal network
@@ -88,10 +94,12 @@ def _train(
         u = (parts + torch.rand(batch, generator=generator, device=device)) / batch
         t = (u * schedule.T).long().clamp(max=schedule.T - 1) + 1
         noise = torch.randn(data.shape, generator=generator, device=device)
+        data, t, noise = data[mine], t[mine], noise[mine]
         x_t = alpha[t].view(trailing) * data + sigma[t].view(trailing) * noise
         if graph and step == 1:
             _quiet_about_streams()
             network = torch.cuda.make_graphed_callables(network, (x_t, t))
+            network = _processes.share(network)
         return F.mse_loss(network(x_t, t).float(), noise)
 
     options = (steps, lr, (0.9, 0.99), weight_decay, precision, not graph)
@@ -135,7 +143,7 @@ def descend(
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
-        yield step, loss.detach()
+        yield step, _processes.mean(loss.detach())
 
 
 def _quiet_about_streams() -> None:
