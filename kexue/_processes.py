@@ -51,7 +51,7 @@ def share(model: nn.Module) -> nn.Module:
     """The model, or its ``DistributedDataParallel``; all go on with the first one's weights."""
     if count() == 1:
         return model
-    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    return nn.parallel.DistributedDataParallel(model)
 
 
 def part(batch: int) -> slice:
