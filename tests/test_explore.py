@@ -489,6 +489,8 @@ def test_in_colab_nothing_is_stored(monkeypatch):
 
     e = Explorer(f, OPTIONS, {"k": (0, 9)})
     assert calls == [2] and e.html == "" and "text/html" not in e.bundle()[0]
+    monkeypatch.setenv("KEXUE_EXPLORE", "stored")  # a page that is about what is stored
+    assert Explorer(f, OPTIONS, {"k": (0, 9)}).html
 
 
 OPTIONS = dict(
