@@ -290,7 +290,10 @@ def _download(slug: str, name: str, path: Path) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 404:
             raise ConnectionError(f"{url}: the server answered {error}; try again later") from error
-        raise FileNotFoundError(f"{url} is not there: no artifact {slug}/{name}") from error
+        raise FileNotFoundError(
+            f"{url} is not there: no artifact {slug}/{name} in this revision; to have the newest, "
+            f"install the package again (pip install --upgrade git+{REPOSITORY}) and restart"
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         raise ConnectionError(
             f"{slug}/{name} could not be downloaded ({error}); try again with a network, work in a "

@@ -214,6 +214,16 @@ def test_training_draws_one_time_in_each_part():
     assert torch.equal(t.unique(), torch.arange(1, 41))
 
 
+def test_a_batch_that_does_not_fit_says_what_to_do():
+    class Large(nn.Linear):
+        def forward(self, x, t):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 40.00 GiB")
+
+    run = nets.train(Large(2, 2), torch.randn(5, 2), SU, steps=3, batch=4)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"smaller batch, .*PRESET=quick"):
+        next(run)
+
+
 @pytest.mark.parametrize("precision", [torch.bfloat16])
 def test_training_in_half_precision_learns_as_well(precision):
     losses = {}

@@ -127,6 +127,11 @@ def descend(
 
     ``precision``: of autocast, with loss scaling in float16; ``cached``: whether autocast may keep
     the weights that it has cast. The model is in training mode while this runs.
+
+    Raises
+    ------
+    torch.cuda.OutOfMemoryError
+        If a step does not fit into the GPU; the message says what to do.
     """
     optimizer = torch.optim.AdamW(
         model.parameters(), lr, betas=betas, weight_decay=weight_decay, fused=True
@@ -137,12 +142,18 @@ def descend(
     model.train()
     for step in range(1, steps + 1):
         optimizer.param_groups[0]["lr"] = lr * rate(step, steps)
-        with autocast:
-            loss = loss_of(step)
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
+        try:
+            with autocast:
+                loss = loss_of(step)
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        except torch.cuda.OutOfMemoryError as error:
+            raise torch.cuda.OutOfMemoryError(
+                "the GPU's memory does not hold this batch and this network: take a smaller batch, "
+                "or restart with KEXUE_PRESET=quick; stored results need no GPU"
+            ) from error
         yield step, _processes.mean(loss.detach())
 
 
