@@ -6,12 +6,15 @@ On one GPU with at least 15 GB: bfloat16 from compute capability 8 on, else floa
 scaling. ``--preset smoke`` does everything in a few steps on a CPU and proves nothing but that the
 script runs. ``--stage`` runs one part (the others' files are taken from ``--out``): features,
 digits, hanzi, measure; each leaves its times in ``times.json`` until ``measure`` writes the card.
+``--again`` names other seeds with which all of it is run too, of which the metrics are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import tempfile
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -56,7 +59,6 @@ class Run:
         self.p = FULL if preset == "full" else SMOKE
         self.device, self.precision = runtime.device(), runtime.precision()
         self.clock, self.notes = time.perf_counter(), {}
-        out.mkdir(parents=True, exist_ok=True)
 
     def images(self, name: str, split: str) -> data.Images:
         return data.load(name, split)
@@ -239,41 +241,63 @@ def evaluate(run: Run) -> None:
     (run.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
 
 
-def card(run: Run) -> None:
+def card(run: Run, again: list[int]) -> None:
     """The run card with the hash of every file the book reads."""
     metrics = json.loads((run.out / "metrics.json").read_text())
     runs = metrics["runs"]
     seconds = sum(part.get("seconds", 0) for part in runs.values())
-    files = [*run.out.glob("*.safetensors"), *run.out.glob("*.npz"), run.out / "metrics.json"]
+    files = [*run.out.glob("*.safetensors"), *run.out.glob("*.npz")]
+    files += run.out.glob("*metrics.json")  # other seeds' too
     runtime.run_card(
         seed=run.seed, seconds=seconds, preset="full" if run.preset == "full" else "quick",
         precision=run.precision, files=sorted(files),
-        command=f"python book/artifacts/ddpm-bayes/make.py --seed {run.seed}",
+        command=f"python book/artifacts/ddpm-bayes/make.py --seed {run.seed}"
+        + "".join([" --again", *(f" {seed}" for seed in again)] if again else ""),
         hanzi_sha256=sha256(HANZI.read_bytes()).hexdigest(),
+        data_license={name: data.load(name).license for name in ("digits", "hanzi")},
         training_peak_memory_mb=runs.get("hanzi_training", {}).get("peak_memory_mb"),
         hanzi_training_seconds=runs.get("hanzi_training", {}).get("seconds"),
         digits_training_seconds=runs.get("digits_training", {}).get("seconds"),
     ).to_json(run.out / "card.json")  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--preset", choices=("full", "smoke"), default="full")
-    parser.add_argument("--seed", type=int, default=0)
-    stages = ("features", "digits", "hanzi", "measure")
-    parser.add_argument("--stage", choices=stages, nargs="+", default=stages)
-    args = parser.parse_args()
-    run = Run(args.out, args.preset, args.seed)
-    runtime.seed_everything(args.seed)
-    for stage in args.stage:
+STAGES = ("features", "digits", "hanzi", "measure")
+
+
+def make(run: Run, stages: list[str], again: list[int]) -> None:
+    """Run these parts, in ``run.out``."""
+    runtime.seed_everything(run.seed)
+    for stage in stages:
         if stage == "features":
             features(run)
         elif stage == "measure":
             evaluate(run)
-            card(run)
+            card(run, again)
         else:
             train(run, stage)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--preset", choices=("full", "smoke"), default="full")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--again", type=int, nargs="*", default=[0])
+    parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
+    args = parser.parse_args()
+    whole = set(args.stage) == set(STAGES)
+    with runtime.replacing(args.out) as folder:
+        for path in [] if whole else args.out.glob("*"):  # what the other parts made
+            if path.suffix in (".safetensors", ".json", ".npz"):
+                shutil.copy2(path, folder)
+        for seed in args.again if whole else []:
+            with tempfile.TemporaryDirectory() as other:
+                make(Run(Path(other), args.preset, seed), STAGES, [])
+                for kind in ("metrics", "card"):
+                    shutil.copy2(Path(other) / f"{kind}.json", folder / f"seed{seed}-{kind}.json")
+        make(Run(folder, args.preset, args.seed), args.stage, args.again if whole else [])
+        if "measure" in args.stage:
+            (folder / "times.json").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

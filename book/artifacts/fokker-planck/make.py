@@ -103,6 +103,7 @@ def main() -> None:
             preset="full" if full else "quick", files=files,
             command=f"python book/artifacts/fokker-planck/make.py --seed {args.seed}",
             hanzi_sha256=sha256(HANZI.read_bytes()).hexdigest(),
+            data_license=data.load("hanzi").license,
             training_seconds=metrics["learned"]["training"]["seconds"], made=metrics["made"],
         )  # fmt: skip
         replace(card, peak_memory_mb=metrics["peak_memory_mb"]).to_json(folder / "card.json")

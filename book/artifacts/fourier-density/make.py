@@ -72,6 +72,7 @@ def main() -> None:
             command="python book/artifacts/fourier-density/make.py --seeds "
             + " ".join(map(str, args.seeds)) + " --t4" * args.t4,
             hanzi_sha256=sha256(HANZI.read_bytes()).hexdigest(),
+            data_license=data.load("hanzi").license,
             training_seconds=metrics["codec"]["seconds"],
             fit_seconds={name: m["seconds"] for name, m in metrics["models"].items()},
         ).to_json(folder / "card.json")  # fmt: skip

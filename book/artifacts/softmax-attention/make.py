@@ -150,6 +150,7 @@ def main() -> None:
             training_precision=metrics["large"]["precision"],
             training_seconds=[run["seconds"] for run in metrics["large"]["runs"]],
             text_sha256={n: metrics[n]["text"]["train_sha256"] for n in ("tiny", "large")},
+            data_license={n: metrics[n]["text"]["license"] for n in ("tiny", "large")},
             made=metrics["made"],
         )  # fmt: skip
         replace(card, peak_memory_mb=metrics["peak_memory_mb"]).to_json(folder / "card.json")
