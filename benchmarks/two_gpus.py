@@ -89,7 +89,7 @@ def main() -> None:
     print(f"1 against {many} processes ({where}), torch {torch.__version__}")
     kinds = [("unet", "float32"), ("language", "float32")]
     if gpus > 1:
-        kinds += [("unet", "half"), ("language", "half"), ("unet", "graph")]
+        kinds += [("unet", "half"), ("unet", "graph"), ("language", "half")]
     for name, how in kinds:
         one, all_ = started(1, name, how), started(many, name, how)
         pairs = list(zip(one["losses"], all_["losses"], strict=True))

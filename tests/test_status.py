@@ -94,8 +94,7 @@ def test_the_page_says_what_the_records_say_and_follows_them(book):
             "72 s of CPU time, 0.91 GB torch 2.13.0, Python 3.11.7, 2026-11-22",
             "60 s of CPU time, 9 s to the first figure torch 2.11.0, Python 3.13.0, 2026-11-21",
             "92 s on one NVIDIA H100 80GB HBM3, 40 s of it with the GPU, 0.42 GB "
-            "about 180 s on a T4 (estimate, not measured) "
-            "torch 2.11.0, CUDA 13.0, Python 3.12.3, 2026-11-20",
+            "about 180 s on a T4 (estimate, not measured)",
             "one: 1,256 s, 15.2 GB, one NVIDIA H100 80GB HBM3 "
             "peers: 1,256 s, memory not measured, a CPU (x86_64), 1 thread",
         ],

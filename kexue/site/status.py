@@ -87,11 +87,6 @@ def versions(record: Mapping[str, Any]) -> str:
     return ", ".join([*torch, *cuda, f"Python {record['python']}"])
 
 
-def with_what(record: Mapping[str, Any]) -> str:
-    """The versions and the day of a record or card."""
-    return f"{versions(record)}, {record['date'][:10]}"
-
-
 def device(record: Mapping[str, Any]) -> str:
     """The device of a record or card, as one says it."""
     name = record["device"].replace("thread(s)", "thread").replace("CPU (", "a CPU (", 1)
@@ -147,14 +142,14 @@ def run_line(
     if run:
         parts = [
             f"{run['cpu_seconds']:.0f} s of CPU time, {size(run['peak_memory_mb'])} with the "
-            f"{run['preset']} preset ({with_what(run)})"
+            f"{run['preset']} preset ({versions(run)}, {run['date'][:10]})"
         ]
     if said := full_preset(gpu or {}):
-        when = [f" ({with_what(f)})" for f in [gpu.get("full")] if f]
+        when = [f" ({versions(f)}, {f['date'][:10]})" for f in [gpu.get("full")] if f]
         parts.append("; ".join(["the full preset: " + said[0] + "".join(when), *said[1:]]))
     parts += [
         f"results stored from {device(c)}: {c['seconds']:,.0f} s, {size(c['peak_memory_mb'])} "
-        f"({with_what(c)})"
+        f"({versions(c)}, {c['date'][:10]})"
         for c in made
     ]
     return "; ".join(parts)
@@ -194,14 +189,13 @@ def tables(env: BuildEnvironment, here: str, shelf: Path) -> list[nodes.Node]:
         path = Path(env.doc2path(page))
         if path.suffix == ".ipynb":
             notebook = json.loads(path.read_text(encoding="utf-8"))
-            on_gpu, colab = tried(gpu, page), tried(clean, page)
-            said = [*full_preset(on_gpu), *(with_what(r) for r in [on_gpu.get("full")] if r)]
+            on_gpu, colab = full_preset(tried(gpu, page)), tried(clean, page)
             rows.append(
                 [
                     [line(link_to(page, env, here))],
                     said_of(run_of(notebook), "not measured"),
                     said_of(colab, "not tried with Colab's packages"),
-                    [line(text) for text in said or ["not tried on a GPU"]],
+                    [line(text) for text in on_gpu] or [line("not tried on a GPU")],
                     made_by(shelf, artifacts_of(notebook, path.stem, shelf)),
                 ]
             )
@@ -218,7 +212,7 @@ def tables(env: BuildEnvironment, here: str, shelf: Path) -> list[nodes.Node]:
                 [line(nodes.literal("", name))],
                 [line(f"{card['seconds']:,.0f} s, {size(card['peak_memory_mb'])}")],
                 [line(device(card))],
-                [line(run), line(with_what(card))],
+                [line(run), line(f"{versions(card)}, {card['date'][:10]}")],
             ]
         )
     head = ["Artifact", "Time and memory", "Device", "Made with"]
@@ -234,7 +228,7 @@ def said_of(run: Mapping[str, Any] | None, otherwise: str) -> list[nodes.paragra
         took.append(size(run["peak_memory_mb"]))
     if run.get("first_figure"):
         took.append(f"{run['first_figure']:.0f} s to the first figure")
-    return [line(", ".join(took)), line(with_what(run))]
+    return [line(", ".join(took)), line(f"{versions(run)}, {run['date'][:10]}")]
 
 
 def made_by(shelf: Path, names: list[str]) -> list[nodes.paragraph]:

@@ -1,0 +1,132 @@
+"""All that is computed from the stored curves, on any CPU: the part ``fits`` of metrics.json."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from laws import RESAMPLES, compare, curve, jumps, measured, power_law, predicted
+from runs import THRESHOLDS, crossing
+
+from kexue.scaling import QuantaModel, exponent, fit_quanta
+
+DIRECTIONS = ("parameters", "steps", "data")
+
+
+def times(arrays: dict, alpha: float, n_tasks: int) -> dict:
+    """When single tasks are learned: S_k of both thresholds, and D_k, against p_k."""
+    p = QuantaModel(alpha, n_tasks).frequency(torch.arange(1, n_tasks + 1))
+    at = torch.from_numpy(arrays["learned_at"])
+    found = {f"steps, {t} bits": jumps(at[i], p) for i, t in enumerate(THRESHOLDS)}
+    if "sizes" in arrays:
+        losses = torch.from_numpy(arrays["data_subtasks"]).float()
+        D_k = crossing(torch.from_numpy(arrays["sizes"]), losses, THRESHOLDS[0])
+        found[f"data, {THRESHOLDS[0]} bits"] = jumps(D_k, p)
+    return found
+
+
+def per_quantum(arrays: dict) -> dict:
+    """How many tasks are learned at each width in the end, the parameters that each of them took,
+    and how much of its loss a width still lost while the steps doubled for the last time."""
+    learned = arrays["learned"][-1].mean(-1)
+    half = np.abs(np.log(arrays["steps"] / (arrays["steps"][-1] / 2))).argmin()
+    drop = 1 - (arrays["losses"][-1] / arrays["losses"][half]).mean(-1)
+    fit = power_law(torch.tensor(arrays["parameters"]), torch.tensor(1 / learned.clip(1)))
+    return dict(
+        learned=learned.tolist(), growth=fit.exponent, still=drop.tolist(),
+        parameters_each=(arrays["parameters"] / learned.clip(1)).tolist(),
+    )  # fmt: skip
+
+
+def own_law(c, rho: float, n_tasks: int | None) -> dict:
+    """The law itself fitted to one curve: does it give its alpha back?"""
+    direction = c.direction if rho == 1 else "steps"
+    fit = fit_quanta(
+        c.x, c.y, n_tasks=n_tasks, direction=direction, rho=rho, resamples=100,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    return dict(
+        alpha=c.alpha, direction=c.direction, n_tasks=n_tasks, rho=rho, fitted=fit.alpha,
+        interval=list(fit.interval), scale=fit.scale,
+    )  # fmt: skip
+
+
+def directions(
+    whole: dict, n_tasks: int, main: float, rho: dict, counted: dict, windows: dict, n: int
+):
+    """Every way of asking, the one fixed beforehand first in its direction."""
+    cases = []
+    for direction in DIRECTIONS:
+        for i, (window, bounds) in enumerate(windows[direction].items()):
+            curves = [
+                curve(arrays, alpha, n_tasks, direction).window(**bounds)
+                for alpha, arrays in whole.items()
+            ]
+            rows = measured(curves, n)
+            ways = [(1.0, "loss", None)]
+            if i == 0:
+                ways += [(1.0, "last", None), (1.0, "counted", counted[direction]["1"])]
+                if direction in rho:
+                    ways.append((rho[direction], "loss", None))
+                    ways.append((rho[direction], "counted", counted[direction]["rho"]))
+            for way in ways:
+                case = compare(curves, rows, main, *way)
+                cases.append(dict(direction=direction, window=window) | case)
+    return cases
+
+
+def ablated(stages: dict, alpha: float, n_tasks: int, cases: list, windows: dict, n: int) -> list:
+    """One alpha, several numbers of tasks: exponents beside predictions with the same constants.
+
+    Of parameters the same number of units a quantum: with every task a unit has one input more.
+    """
+    found = []
+    unit = stages[str(alpha)]["parameters"][-1] / stages[str(alpha)]["widths"][-1]
+    for case in cases:
+        direction, window = case["direction"], next(iter(windows[case["direction"]]))
+        if direction == "data" or case["window"] != window or case["calibrated_by"] != "loss":
+            continue
+        for name, arrays in stages.items():
+            of, _, K = name.partition(", K = ")
+            if float(of) != alpha:
+                continue
+            K, scale = int(K or n_tasks), case["scale"]["truncated"]
+            if direction == "parameters":
+                scale *= arrays["parameters"][-1] / arrays["widths"][-1] / unit
+            c = curve(arrays, alpha, K, direction).window(**windows[direction][window])
+            (row,) = measured([c], n)
+            losses = predicted(c, scale, case["rho"], K)
+            some = losses > 0
+            row |= dict(n_tasks=K, direction=direction, rho=case["rho"], scale=float(scale))
+            row |= dict(infinite=exponent(alpha, direction, case["rho"]))
+            row |= dict(truncated=power_law(c.x[some], losses[some]).exponent)
+            found.append(row | dict(truncated_points=int(some.sum())))
+    return sorted(found, key=lambda row: (row["direction"], row["rho"], row["n_tasks"]))
+
+
+def fits(stages: dict[str, dict], recipe: dict, windows: dict, resamples: int = RESAMPLES) -> dict:
+    """Everything, from the arrays of the stages by name; the laws' own fits take minutes."""
+    K, main = recipe["task"]["n_tasks"], recipe["main"]
+    whole = dict(sorted((float(n), a) for n, a in stages.items() if "," not in n))
+    single = {str(alpha): times(arrays, alpha, K) for alpha, arrays in whole.items()}
+    by_width = {str(alpha): per_quantum(arrays) for alpha, arrays in whole.items()}
+    at = single[str(main)]
+    rho = {d: at[f"{d}, 0.5 bits"]["rho"] for d in ("steps", "data")}
+    each = np.array(by_width[str(main)]["parameters_each"])
+    counted = {d: at[f"{d}, 0.5 bits"]["scale"] for d in ("steps", "data")}
+    counted["parameters"] = {"1": float(np.exp(np.log(each).mean()))}
+    cases = directions(whole, K, main, rho, counted, windows, resamples)
+    first = {d: next(c for c in cases if c["direction"] == d) for d in DIRECTIONS}
+    own = [
+        own_law(curve(arrays, alpha, K, d).window(**next(iter(windows[d].values()))), r, many)
+        for alpha, arrays in whole.items()
+        if alpha in recipe["own"]
+        for d in DIRECTIONS
+        for r, many in dict.fromkeys([(1.0, None), (1.0, K), (rho.get(d, 1.0), K)])
+    ]
+    altered = {float(n.partition(",")[0]) for n in stages if "," in n}
+    return dict(
+        tasks=single, widths=by_width, rho=rho, counted=counted, cases=cases, own_law=own,
+        ablation=[r for a in altered for r in ablated(stages, a, K, cases, windows, resamples)],
+        claim={d: first[d]["closer_at_low"] for d in DIRECTIONS},
+        holds=all(case["closer_at_low"] for case in first.values()),
+    )  # fmt: skip
