@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from kexue.scaling import Batch, SparseParity, StackRun, train_stack
+from kexue.scaling._fused import Fused, usable
 from kexue.scaling._wide import Wide
-from kexue.scaling.stack import _Draw, _points, _stepper, _test_losses
+from kexue.scaling.stack import _Draw, _points, _Recorded, _stepper, _test_losses
 
 F64 = torch.float64
 CPU = torch.device("cpu")
@@ -22,8 +23,8 @@ def dice(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def stack(pad=1, dtype=F64):
-    return Wide(TASK.n_bits, TASK.n_tasks, WIDTHS, SEEDS, CPU, dtype, pad)
+def stack(pad=1, dtype=F64, device=CPU):
+    return Wide(TASK.n_bits, TASK.n_tasks, WIDTHS, SEEDS, device, dtype, pad)
 
 
 def plain(wide: Wide, m: int) -> nn.Module:
@@ -31,8 +32,9 @@ def plain(wide: Wide, m: int) -> nn.Module:
     mine = slice(wide.columns[m].start, wide.columns[m].start + WIDTHS[m])
     net = nn.Sequential(nn.Linear(17, WIDTHS[m]), nn.ReLU(), nn.Linear(WIDTHS[m], 2)).to(F64)
     with torch.no_grad():
-        net[0].weight.copy_(wide.first[:-1, mine].T)
-        net[0].bias.copy_(wide.first[-1, mine])
+        bits, bias, tasks = wide.first[:, mine].split([10, 1, 7])
+        net[0].weight.copy_(torch.cat([bits, tasks]).T)
+        net[0].bias.copy_(bias[0])
         net[2].weight[1] = net[2].weight[0] + wide.head[mine]
         net[2].bias[1] = net[2].bias[0] + wide.offset[m]
     return net
@@ -196,6 +198,86 @@ def test_a_run_survives_a_file(tmp_path):
     for name in ("widths", "seeds", "sizes", "steps", "losses", "frequencies", "parameters"):
         assert torch.equal(getattr(again, name), getattr(run, name))
     assert torch.equal(again.mean_losses, run.mean_losses)
+
+
+def gpu(test):
+    return pytest.mark.gpu(
+        pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")(test)
+    )
+
+
+@gpu
+@pytest.mark.parametrize("groups", [(), (3,)], ids=["shared batch", "own batches"])
+def test_a_gpu_computes_the_same_gradients(groups):
+    batch = next(batches(1, 3000, groups))
+    here, there = stack(), stack(device=torch.device("cuda"))
+    here.gradients(*batch)
+    there.gradients(*(x.cuda() for x in batch))
+    for a, b in zip(here.parameters, there.parameters, strict=True):
+        torch.testing.assert_close(b.grad.cpu(), a.grad)
+
+
+@gpu
+@pytest.mark.parametrize("groups", [(), (3,)], ids=["shared batch", "own batches"])
+@pytest.mark.parametrize("task", [TASK, SparseParity(300, n_bits=40, alpha=0.1)], ids=str)
+def test_kernels_add_up_what_the_plain_sums_do(groups, task, monkeypatch):
+    monkeypatch.setitem(globals(), "TASK", task)
+    if not usable(torch.device("cuda")):
+        pytest.skip("needs Triton and an Ampere GPU")
+    about = (task.n_bits, task.n_tasks, [5, 70, 12], SEEDS, torch.device("cuda"))
+    plain, fused = Wide(*about, F64, 64), Fused(*about, 1e-2, shared=False)
+    optimizers = [torch.optim.Adam([x], 1e-2) for x in plain.parameters]
+    for number, batch in enumerate(batches(3, 3000, groups)):
+        batch = [x.cuda() for x in batch]
+        plain.gradients(*batch)
+        fused.gradients(*batch)
+        for name in ("head", "offset"):
+            a, b = getattr(plain, name), getattr(fused, name)
+            # From the second step on the weights differ: where a gradient is nearly 0, by its sign.
+            bound = 2e-2 if number else 1e-3
+            assert (a.grad - b.grad).norm() < bound * a.grad.norm()
+            b.copy_(a)
+        if number == 0:  # Adam's first step is the sign of the gradient
+            wanted = plain.first.grad.sign() * 1e-2
+            clear = plain.first.grad.abs() > 1e-2 * plain.first.grad.abs().max()
+            moved = plain.first - fused.first
+            torch.testing.assert_close(moved[clear], wanted[clear], rtol=1e-3, atol=0)
+        optimizers[0].step()
+        assert (plain.first - fused.first).abs().mean() < 1e-4
+        torch.testing.assert_close(fused.W[: len(fused.first)].double(), fused.first.double(),
+                                   rtol=1e-3, atol=1e-6)  # fmt: skip
+        assert not fused.S.any()
+
+
+@gpu
+def test_a_recorded_step_draws_and_learns_as_the_step_itself():
+    moved = []
+    for recorded in (False, True):
+        generator = torch.Generator("cuda").manual_seed(0)
+        wide = stack(device=torch.device("cuda"))
+        step = _stepper(wide, lambda g=generator: TASK.sample(500, g, ordered=True), 1e-2)
+        step = _Recorded(step, generator) if recorded else step
+        for _ in range(20):
+            step()
+        moved.append(wide.first)
+    torch.testing.assert_close(*moved)
+
+
+@gpu
+@pytest.mark.parametrize("sizes", [None, [300, 20_000]])
+def test_a_gpu_learns_as_well_in_half_precision(sizes):
+    if not usable(torch.device("cuda")):
+        pytest.skip("needs Triton and an Ampere GPU")
+    how = {"seeds": range(8), "sizes": sizes, "steps": 600, "batch": 1000, "lr": 5e-3}
+    half, single = (
+        train_stack(TASK, [40], device="cuda", precision=p, **how)
+        for p in (torch.float16, torch.float32)
+    )
+    # The same batches, so the same first steps; later, paths part as any two do.
+    torch.testing.assert_close(half.losses[:10], single.losses[:10], rtol=0, atol=0.02)
+    a, b = (run.mean_losses[-1].unflatten(0, (8, -1)) for run in (half, single))
+    error = ((a.var(0) + b.var(0)) / 8).sqrt()
+    assert ((a.mean(0) - b.mean(0)).abs() < 4 * error + 0.01).all()
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ class Wide:
     would choose; d is the difference of the two logits of a usual classifier.
 
     Attributes:
-        first: V, E and e below each other, (n_bits + n_tasks + 1, units).
+        first: V, e and E below each other, (n_bits + 1 + n_tasks, units).
         head, offset: v (units,) and c (networks,).
         columns: for each network, the slice of its units.
 
-    Units are padded with zeros to multiples of ``pad`` in each network; a unit with all weights
-    zero has gradient zero, so it stays so.
+    Units are padded with zeros to multiples of ``pad`` in each network and of ``multiple`` in all;
+    a unit with all weights zero has gradient zero, so it stays so.
     """
 
     def __init__(
@@ -37,9 +37,11 @@ class Wide:
         device: torch.device,
         dtype: torch.dtype,
         pad: int = 1,
+        multiple: int = 1,
     ) -> None:
         self.n_bits, self.n_tasks = n_bits, n_tasks
         padded = [-(-width // pad) * pad for width in widths]
+        padded[-1] += -sum(padded) % multiple
         stops = torch.tensor(padded).cumsum(0).tolist()
         self.columns = [slice(stop - size, stop) for stop, size in zip(stops, padded, strict=True)]
         inputs = n_bits + n_tasks
@@ -70,7 +72,7 @@ class Wide:
     def hidden(self, tasks: Tensor, bits: Tensor, mine: slice = slice(None)) -> Tensor:
         """max(z, 0) of the units ``mine``, (B, units)."""
         first = self.first[:, mine]
-        chosen = (first[self.n_bits : -1] + first[-1])[tasks]
+        chosen = (first[self.n_bits + 1 :] + first[self.n_bits])[tasks]
         return chosen.addmm_(bits.to(first.dtype), first[: self.n_bits]).relu_()
 
     def logits(self, tasks: Tensor, bits: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ class Wide:
             # (B, units): the error of the unit's network where the unit is on
             on = torch.ops.aten.threshold_backward(error @ member, h, 0)
             S[: self.n_bits].addmm_(x.to(on.dtype).T, on)
-            add_by_task(S[self.n_bits : -1], t, on)
+            add_by_task(S[self.n_bits + 1 :], t, on)
             s += error.sum(0)
 
     def finish(self, S: Tensor, s: Tensor, batch: int) -> None:
@@ -124,7 +126,7 @@ class Wide:
         dl/dV = S v. And dl/dv needs no pass of its own: sum_i h_ij dl/dd_i is linear in the
         weights where the unit is on, so it is sum_b V_bj S_bj (Euler: h is homogeneous).
         """
-        S[-1] = S[self.n_bits : -1].sum(0)  # every sample has one task
+        S[self.n_bits] = S[self.n_bits + 1 :].sum(0)  # every sample has one task
         self.head.grad = torch.einsum("bj,bj->j", self.first, S).div_(batch)
         self.first.grad = S.mul_(self.head / batch)
         self.offset.grad = s.div_(batch)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kexue import _check, runtime
+from kexue.scaling import _fused
 from kexue.scaling._wide import Wide
 from kexue.scaling.parity import Batch, SparseParity, ordered_uniform
 
@@ -106,7 +107,8 @@ def train_stack(
             from 1 to ``steps``, without repetitions.
         test_per_task: fresh test samples of each subtask, the same at all evaluations.
         device: ``runtime.device()`` if None.
-        precision: float32 (None too) or float64.
+        precision: float32, float64, or on a GPU with Triton float16, the default there: operands
+            of products rounded to 11 bits (like TF32), sums and weights in float32.
         progress: show a bar.
 
     Returns:
@@ -126,10 +128,17 @@ def train_stack(
     points = _points(evaluate, steps)
     test_per_task = _check.integer("test_per_task", test_per_task, low=1)
     device = runtime.device() if device is None else torch.device(device)
-    precision = precision or torch.float32
-    _check.one_of("precision", precision, (torch.float32, torch.float64))
+    fused = _fused.usable(device)
+    precision = precision or (torch.float16 if fused else torch.float32)
+    known = (torch.float32, torch.float64, torch.float16)[: 3 if fused else 2]
+    _check.one_of("precision", precision, known)
 
-    wide = Wide(task.n_bits, task.n_tasks, widths, seeds, device, precision)
+    about = (task.n_bits, task.n_tasks, widths, seeds, device)
+    wide = (
+        Wide(*about, precision)
+        if precision != torch.float16
+        else _fused.Fused(*about, lr, not sizes[0])
+    )
     dice = torch.Generator(device).manual_seed(stream)
     tests = torch.arange(task.n_tasks, device=device).repeat_interleave(test_per_task)
     bits = torch.randint(
@@ -200,7 +209,9 @@ class _Draw:
 
 def _stepper(wide: Wide, draw: Callable[[], Batch], lr: float) -> Callable[[], None]:
     """One training step: a batch, gradients, Adam."""
-    groups = [{"params": [wide.first]}, {"params": [wide.head, wide.offset], "lr": 2 * lr}]
+    groups = [{"params": [wide.head, wide.offset], "lr": 2 * lr}]
+    if not isinstance(wide, _fused.Fused):  # which moves its first layer itself
+        groups.append({"params": [wide.first]})
     optimizer = torch.optim.Adam(groups, lr, fused=True, capturable=wide.first.is_cuda)
 
     def step() -> None:
@@ -217,22 +228,22 @@ class _Recorded:
     """
 
     def __init__(self, step: Callable[[], None], dice: torch.Generator) -> None:
-        self.step, self.early, self.side = step, 3, torch.cuda.Stream(dice.device)
+        self.step, self.calls = step, 0  # the step holds on to the tensors that the graph uses
+        self.side = torch.cuda.Stream(dice.device)
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(dice)
 
     def __call__(self) -> None:
-        if self.early:
-            self.early -= 1
+        self.calls += 1
+        if self.calls <= 3:
             self.side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.side):
                 self.step()
             torch.cuda.current_stream().wait_stream(self.side)
             return
-        if self.step:
+        if self.calls == 4:
             with torch.cuda.graph(self.graph):
                 self.step()
-            self.step = None
         self.graph.replay()
 
 
