@@ -23,11 +23,14 @@ FULL = dict(
     seeds=3,
     data_seeds=1,
     task=dict(n_tasks=500, n_bits=100, k=3),
-    train=dict(batch=20_000, lr=1e-3, test_per_task=1000),
+    train=dict(batch=20_000, lr=1e-3, test_per_task=500),
     widths=dict(widths=spaced(10, 500, 20), steps=100_000, evaluations=64),
     # small sets are overfitted soon, large ones need as long as fresh examples do
     data=dict(
-        widths=[500], sizes=spaced(1e4, 5e6, 12), steps=[15_000] * 7 + [100_000] * 5, evaluations=56
+        widths=[500],
+        sizes=spaced(1e4, 5e6, 12),
+        steps=[15_000] * 7 + [40_000] * 2 + [100_000] * 3,
+        evaluations=56,
     ),
     own=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),  # to which the law itself is fitted
     ablation=("0.2, K = 100", "0.2, K = 2000"),
