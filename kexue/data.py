@@ -14,7 +14,9 @@ the license beside them, because a figure that shows data must say whose data it
 
 Two sets of plain numbers, for laws in one dimension, need no network either: :func:`china` (273,280
 gray levels) and :func:`sf_temps` (8,759 temperatures); their docstrings say whose they are. Two
-texts to read byte by byte, ``topics`` and ``stdlib``, are Python's own: :func:`text`.
+texts to read byte by byte, ``topics`` and ``stdlib``, are Python's own: :func:`text`. Losses of
+language models that others measured are in :func:`loss_points`, exponents that they found in
+:func:`scaling_exponents`.
 """
 
 from __future__ import annotations
@@ -28,16 +30,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kexue import _check
+from kexue import _bundled, _check
+from kexue._scaling_points import ExponentPair, LossPoints, loss_points, scaling_exponents
 from kexue._text import Text, text
 
-__all__ = ["Images", "Text", "china", "load", "names", "sf_temps", "text"]
+__all__ = [
+    "ExponentPair",
+    "Images",
+    "LossPoints",
+    "Text",
+    "china",
+    "load",
+    "loss_points",
+    "names",
+    "scaling_exponents",
+    "sf_temps",
+    "text",
+]
 
 #: Seed of the fixed split of the digits into 1,437 for training and 360 for testing.
 DIGITS_SPLIT_SEED = 0
 DIGITS_TEST_SIZE = 360
-
-_BUNDLED = Path(__file__).with_name("data_files")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -187,19 +200,7 @@ def sf_temps() -> Tensor:
     >>> f"{temperatures.min():.1f} to {temperatures.max():.1f} F"
     '45.6 to 72.2 F'
     """
-    return torch.tensor(_bundled("sf_temps")["tenths"]).float() / 10
-
-
-def _bundled(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a file beside the package."""
-    path = _BUNDLED / f"{name}.npz"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{name}: {path.name} is not beside the package; install kexue again from its "
-            "repository"
-        )
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
+    return torch.tensor(_bundled.load("sf_temps")["tenths"]).float() / 10
 
 
 def _digits(split: str | None) -> Images:
@@ -224,7 +225,7 @@ def _digits(split: str | None) -> Images:
 
 
 def _hanzi(split: str | None) -> Images:
-    stored = _bundled("hanzi32")
+    stored = _bundled.load("hanzi32")
     images, codepoints = stored["images"], stored["codepoints"]
     test, meta = stored["test"], json.loads(str(stored["meta"]))
     keep = _keep(test, split)

@@ -166,7 +166,7 @@ def test_without_a_network_it_says_what_to_do(monkeypatch, error):
 
 
 def test_a_missing_bundle_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "_BUNDLED", tmp_path)
+    monkeypatch.setattr(data._bundled, "FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"hanzi32.npz.*install kexue again"):
         data.load("hanzi")
     with pytest.raises(FileNotFoundError, match=r"sf_temps.npz.*install kexue again"):
@@ -204,7 +204,7 @@ def test_temperatures_are_tenths_and_follow_the_sun():
     january, september = x[: 24 * 31].mean(), x[5831 : 5831 + 24 * 30].mean()
     assert 45 < january < 52 < 60 < september < 66
     assert (x.diff().abs() < 4).all()  # in order of time
-    meta = json.loads(str(data._bundled("sf_temps")["meta"]))
+    meta = json.loads(str(data._bundled.load("sf_temps")["meta"]))
     assert "public domain" in meta["license"] and "USW00023234" in meta["station"]
 
 
