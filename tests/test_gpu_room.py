@@ -1,6 +1,8 @@
 """The parts of the GPU room; the room itself, which needs a GPU, is `make gpu-room`."""
 
 import json
+import os
+import re
 from contextlib import nullcontext
 
 import nbformat
@@ -64,7 +66,17 @@ def shelf(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_notebook_runs_within_the_limits_of_a_t4(shelf, capsys, monkeypatch):
+@pytest.fixture
+def half_busy(tmp_path, monkeypatch):
+    """An nvidia-smi that says that the GPU computes half of the time."""
+    smi = tmp_path / ".bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\nwhile echo 50; do sleep 0.1; done", encoding="utf-8")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(smi.parent), prepend=os.pathsep)
+
+
+def test_a_notebook_runs_within_the_limits_of_a_t4(shelf, half_busy, capsys, monkeypatch):
     kept, record = {}, gpu_room.record
     monkeypatch.setattr(gpu_room, "record", lambda nb, *a: kept.update(nb=nb) or record(nb, *a))
     assert gpu_room.main(["--preset", "quick", "--t4"]) == 1
@@ -75,6 +87,8 @@ def test_a_notebook_runs_within_the_limits_of_a_t4(shelf, capsys, monkeypatch):
     where, limits, capability = kept["nb"].cells[1].outputs[0].text.splitlines()
     folder, live, compiled = where.split()
     assert (live, compiled) == ("live", "1") and not folder.startswith(str(gpu_room.ROOT))
+    took, busy = re.search(r"part/a: (\S+) s.*busy: (\S+) s", out).groups()
+    assert float(busy) == pytest.approx(float(took) / 2, abs=0.1)
     assert limits.startswith("{'threads': 2, 'share': 0.25, 'flash': False} False")
     assert int(limits.split()[-1]) <= 2 and capability == "(7, 5)"
 

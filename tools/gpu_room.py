@@ -132,8 +132,9 @@ def utilization(every: float = 0.2) -> Iterator[list[float]]:
         yield seen
     finally:
         smi.terminate()
-        smi.wait()
         reader.join()
+        smi.stdout.close()
+        smi.wait()
 
 
 def with_probes(nb: NotebookNode, t4: bool) -> NotebookNode:
