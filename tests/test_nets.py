@@ -214,6 +214,19 @@ def test_training_draws_one_time_in_each_part():
     assert torch.equal(t.unique(), torch.arange(1, 41))
 
 
+def test_an_interrupted_training_starts_over_as_if_it_had_not_been():
+    model, x = nets.MLP((2,), width=8, depth=1), torch.randn(20, 2)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    curves = []
+    for stop in (2, 5):
+        model.load_state_dict(weights)
+        run = nets.train(model, x, SU, steps=5, batch=4)
+        curves.append([loss.item() for _, (_, loss) in zip(range(stop), run, strict=False)])
+        run.close()
+        assert not model.training
+    assert curves[1][:2] == curves[0] and len(curves[1]) == 5
+
+
 def test_a_batch_that_does_not_fit_says_what_to_do():
     class Large(nn.Linear):
         def forward(self, x, t):

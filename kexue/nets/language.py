@@ -204,5 +204,7 @@ def _train(model, text, steps, batch, lr, weight_decay, attend, seed, precision,
         at = torch.randint(starts, (batch, 1), generator=generator, device=device)
         return language_loss(network, text[at[mine] + within], attend).mean()
 
-    yield from descend(model, loss_of, device, steps, lr, (0.9, 0.95), weight_decay, precision)
-    model.eval()
+    try:
+        yield from descend(model, loss_of, device, steps, lr, (0.9, 0.95), weight_decay, precision)
+    finally:
+        model.eval()

@@ -103,13 +103,15 @@ def _train(
         return F.mse_loss(network(x_t, t).float(), noise)
 
     options = (steps, lr, (0.9, 0.99), weight_decay, precision, not graph)
-    for step, loss in descend(model, loss_of, device, *options):
-        if ema is not None:
-            ema.update()
-        yield step, loss
-    if graph:
-        del model.forward  # the recording took its place
-    model.eval()
+    try:
+        for step, loss in descend(model, loss_of, device, *options):
+            if ema is not None:
+                ema.update()
+            yield step, loss
+    finally:  # also where it is interrupted
+        if graph:
+            model.__dict__.pop("forward", None)  # the recording took its place
+        model.eval()
 
 
 def descend(
