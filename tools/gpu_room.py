@@ -57,8 +57,6 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 T4 = """\
-os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-torch.set_num_threads(min(2, torch.get_num_threads()))
 if torch.cuda.is_available():
     held = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, 15e9 / held))
@@ -69,7 +67,7 @@ if torch.cuda.is_available():
 """
 # Run before the first cell, and after each: when it ended, what it held on the GPU, if anything.
 START = """\
-import json as _json, os, time as _time
+import json as _json, time as _time
 import torch
 {limits}
 def _taken(before=[0]):
@@ -137,6 +135,17 @@ def utilization(every: float = 0.2) -> Iterator[list[float]]:
         smi.wait()
 
 
+@contextmanager
+def cores(most: int | None) -> Iterator[None]:
+    """Let what is started meanwhile, and all its threads, use so many CPU cores at most."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:most])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def with_probes(nb: NotebookNode, t4: bool) -> NotebookNode:
     """The notebook without outputs, a probe before its first code cell and after each."""
     code = nbformat.v4.new_code_cell
@@ -165,7 +174,7 @@ def run(path: Path, site: Path, scratch: Path, preset: str, t4: bool) -> dict:
         resources={"metadata": {"path": str(empty)}},
     )
     start = time.monotonic()
-    with utilization() as seen:
+    with utilization() as seen, cores(2 if t4 else None):
         try:
             client.execute(env=environment)
         except nbclient.exceptions.CellExecutionError as error:
@@ -178,7 +187,8 @@ def record(nb: NotebookNode, seconds: float, busy: float | None) -> dict:
     """What the probes of a notebook printed, added up."""
 
     def said(cell: NotebookNode) -> dict:
-        return json.loads("".join(o.text for o in cell.outputs if o.get("name") == "stdout"))
+        printed = "".join(o.text for o in cell.outputs if o.get("name") == "stdout")
+        return json.loads(printed.splitlines()[-1])
 
     *cells, end = nb.cells
     before, cells, probes = said(cells[0]), cells[1::2], map(said, cells[2::2])
