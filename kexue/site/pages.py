@@ -53,6 +53,10 @@ DROPPED = re.compile(
 SEARCH = re.compile(
     r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^>]*></script>'
 )
+# search.js changes searchtools.js before the index comes, which starts the search.
+BETWEEN = re.compile(
+    r'(<script [^>]*/search\.js[^>]*></script>)(.*?)(<script [^>]*searchindex\.js)', re.DOTALL
+)
 # Buttons, by what the theme calls them, and what page.js does when one is pressed.
 BUTTONS = {
     "btn-download-pdf-button": "print",
@@ -100,6 +104,7 @@ def finish(page: str, name: str) -> str:
     page = DROPPED.sub("", page)
     if name != "search":
         page = SEARCH.sub("", page)
+    page = BETWEEN.sub(r"\2\1\3", page)
     page = BUTTON.sub(pressed, page)
     page = re.sub(r"<script (?!defer|[^>]*page\.js|[^>]*application/json)", "<script defer ", page)
     if sheets := list(SHEET.finditer(page)):

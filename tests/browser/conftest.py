@@ -43,10 +43,49 @@ THIN = """
 }
 """
 AXE = """
-(only) => axe.run({ runOnly: only, resultTypes: ["violations"] }).then((found) =>
+([values, colors, apart]) => axe.run({ resultTypes: ["violations"],
+  runOnly: { type: colors ? "rule" : "tag", values },
+  rules: colors ? {} : Object.fromEntries(apart.map((rule) => [rule, { enabled: false }])),
+}).then((found) =>
   found.violations.flatMap((v) =>
     v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)} ${n.failureSummary}`)))
 """
+# Colors take axe milliseconds a text, and a page has thousands of blocks that look alike: letters
+# of the same colors and sizes inside elements of the same names, classes and backgrounds. One of
+# each keeps its words; the others get them back when the colors change.
+ALIKE = """
+() => {
+  for (const [text, words] of window.kxWords ?? []) text.data = words;
+  window.kxWords = [];
+  const looks = new Map(), blocks = new Map(), seen = new Set();
+  const look = (node) => {
+    if (!node) return { path: "", block: null };
+    if (!looks.has(node)) {
+      const s = getComputedStyle(node), up = look(node.parentElement);
+      const own = [node.nodeName, node.getAttribute("class"), s.backgroundColor, s.backgroundImage,
+        s.opacity, s.filter, s.color, s.fontSize, s.fontWeight, s.textShadow, s.textDecorationLine];
+      const inline = s.display.startsWith("inline") || s.display === "contents";
+      looks.set(node, { path: `${up.path} ${own}`, block: inline ? up.block : node });
+    }
+    return looks.get(node);
+  };
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text; (text = walk.nextNode()); ) {
+    if (!text.data.trim()) continue;
+    const { path, block } = look(text.parentElement);
+    if (!blocks.has(block)) blocks.set(block, { texts: [], kinds: new Set() });
+    blocks.get(block).texts.push(text);
+    blocks.get(block).kinds.add(`${path} ${text.parentElement.checkVisibility()}`);
+  }
+  for (const { texts, kinds } of blocks.values()) {
+    const kind = [...kinds].sort().join();
+    if (seen.has(kind)) window.kxWords.push(...texts.map((text) => [text, text.data]));
+    else seen.add(kind);
+  }
+  for (const [text] of window.kxWords) text.data = "";
+}
+"""
+COLORS = ["color-contrast", "link-in-text-block"]
 # No color on its way from light to dark.
 STILL = "() => { document.body.offsetWidth; document.getAnimations().forEach((a) => a.finish()); }"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -161,8 +200,8 @@ def visit(chromium, address):
 def violations():
     """A function: what axe-core finds on an open page that breaks WCAG 2.2, level A or AA.
 
-    With ``colors=True`` contrast alone. The page is thinned out first: nothing else can be tested
-    on it after.
+    With ``colors=True`` what depends on colors alone. The page is thinned out first: nothing else
+    can be tested on it after.
     """
     source = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
@@ -171,7 +210,8 @@ def violations():
             page.evaluate(THIN)
             page.evaluate(source)
         page.evaluate(STILL)
-        only = {"type": "rule", "values": ["color-contrast"]}
-        return page.evaluate(AXE, only if colors else {"type": "tag", "values": WCAG})
+        found = [] if colors else page.evaluate(AXE, [WCAG, False, COLORS])
+        page.evaluate(ALIKE)
+        return found + page.evaluate(AXE, [COLORS, True, []])
 
     return look

@@ -62,15 +62,17 @@ def test_from_the_first_page_to_a_moved_explorer(offline):
     figure = page.locator("figure.kx-explorer[data-kx=ready]:has(input[type=range])").first
     before = figure.get_attribute("data-kx-frame")
     figure.locator("input[type=range]").first.press("ArrowLeft")
-    page.wait_for_timeout(300)
-    assert figure.get_attribute("data-kx-frame") != before
+    page.wait_for_function(
+        "([figure, before]) => figure.dataset.kxFrame !== before",
+        arg=[figure.element_handle(), before],
+    )
 
 
-@pytest.mark.parametrize("words", ["posterior", "贝叶斯"])
+@pytest.mark.parametrize("words", ["posterior", "贝叶斯", "散模"])  # the last is no word of its own
 def test_search_finds(words, offline):
     page = offline("search.html", f"?q={words}")
-    page.wait_for_selector("#search-results li a, .search li a")
-    page.wait_for_timeout(300)
+    page.wait_for_selector(".search-summary:has-text('found')")
+    assert page.locator("#search-results ul.search li a").count()
 
 
 def test_what_was_made_beside_the_pages_opens(offline, unpacked):

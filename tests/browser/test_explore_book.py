@@ -16,20 +16,26 @@ def explorers(site):
 
 
 def ready(page):
-    """Return the page's explorers once their scripts have run."""
-    count = page.locator("figure.kx-explorer").count()
+    """Return the page's explorers once their scripts have run.
+
+    They and all below are handles: a locator looks through the 60 000 elements of a chapter anew
+    each time it is used.
+    """
     page.wait_for_function(
-        "(n) => document.querySelectorAll('figure[data-kx=ready]').length === n", arg=count
+        "() => [...document.querySelectorAll('figure.kx-explorer')]"
+        ".every((figure) => figure.dataset.kx === 'ready')"
     )
-    return page.locator("figure.kx-explorer").all()
+    return page.query_selector_all("figure.kx-explorer")
 
 
 def shown(figure) -> str:
     """What is drawn and said, once the last move has been followed."""
-    figure.page.evaluate(
-        "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 40)))"
+    markup = figure.evaluate(
+        """async (figure) => {
+          while (figure.ariaBusy) await new Promise(requestAnimationFrame);
+          return figure.querySelector(".kx-drawn").innerHTML;
+        }"""
     )
-    markup = figure.locator(".kx-drawn").inner_html()
     return re.sub(r' (?:style|tabindex)="[^"]*"', "", markup)
 
 
@@ -42,9 +48,9 @@ def test_every_explorer_moves_and_returns(site, visit):
         for figure in ready(page):
             figure.scroll_into_view_if_needed()
             start = shown(figure)
-            for row in figure.locator(".kx-row").all():
-                assert row.locator(".kx-name").is_visible(), (path, row.inner_text())
-            for control in figure.locator(".kx-row input, .kx-row select").all():
+            for name in figure.query_selector_all(".kx-row .kx-name"):
+                assert name.is_visible(), (path, name.inner_text())
+            for control in figure.query_selector_all(".kx-row input, .kx-row select"):
                 where = (path, control.get_attribute("name"))
                 move(page, figure, control, start, where)
         seen.clean()
@@ -98,19 +104,19 @@ def test_print_shows_each_explorer_once_at_its_defaults(site, visit):
     for path in explorers(site):
         page = visit(path, scheme="dark").page
         figures = ready(page)
-        alts = [figure.locator("svg.kx-picture").get_attribute("aria-label") for figure in figures]
+        alts = [f.eval_on_selector("svg.kx-picture", "p => p.ariaLabel") for f in figures]
         for figure in figures:
-            for slider in figure.locator(".kx-row input[type=range]").all():
+            for slider in figure.query_selector_all(".kx-row input[type=range]"):
                 slider.press("End")
         page.emulate_media(media="print")
         for figure, alt in zip(figures, alts, strict=True):
-            assert not figure.locator(".kx-controls").is_visible()
-            assert not figure.locator(".kx-drawn").is_visible()
-            (hint,) = figure.locator(".kx-hint").all()
+            assert not figure.query_selector(".kx-controls").is_visible()
+            assert not figure.query_selector(".kx-drawn").is_visible()
+            (hint,) = figure.query_selector_all(".kx-hint")
             assert hint.inner_text().startswith("On the page these can be moved:"), path
-            parts = figure.locator(".kx-stage > :is(img, .kx-part)").all()
+            parts = figure.query_selector_all(".kx-stage > :is(img, .kx-part)")
             assert parts and all(part.is_visible() for part in parts), path
-            for picture in figure.locator(".kx-stage > img").all():
+            for picture in figure.query_selector_all(".kx-stage > img"):
                 assert picture.evaluate("i => i.complete && i.naturalWidth") > 200
                 assert picture.get_attribute("alt") == alt
                 assert picture.evaluate("i => getComputedStyle(i).filter") == "none"  # not dimmed

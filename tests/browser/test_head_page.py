@@ -83,7 +83,7 @@ def test_figures_are_saved_black_on_white_from_a_dark_page_as_they_stand(visit):
         assert {picture.getpixel((x, y)) for x in (0, width - 1) for y in (0, height - 1)} == {255}
         assert width >= 1000 and picture.getextrema()[0] < 60  # sharp, and drawn on
     explorer.locator("input[type=range]").first.press("End")
-    page.wait_for_timeout(200)
+    page.wait_for_function("figure => !figure.ariaBusy", arg=explorer.element_handle())
     (_, moved), _ = saved(page, explorer)
     assert moved != svg
     seen.clean()

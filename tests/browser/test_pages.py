@@ -108,7 +108,7 @@ def costs(request):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("path", [*(f"{name}.html" for name in documents()), "search.html"])
+@pytest.mark.parametrize("path", [f"{n}.html" for n in [*documents(), "search", "genindex"]])
 def test_page(path, visit, violations, costs, site, address):
     """Nothing foreign, no error, all mathematics typeset, no sideways scroll, in both themes."""
     shots = site.parent / "screenshots"

@@ -39,7 +39,7 @@ CUT = r"""boxes => boxes.filter(box => getComputedStyle(box).breakInside !== "av
 
 
 @pytest.mark.parametrize("name", SHEETS)
-def test_a_sheet_on_a_phone_on_a_screen_and_on_paper(name, visit, site):
+def test_a_sheet_on_a_phone_on_a_screen_and_on_paper(name, visit, violations, site):
     seen = visit(f"{name}.html", width=390, scheme="dark")
     page = seen.page
     shots = site.parent / "screenshots"
@@ -76,6 +76,13 @@ def test_a_sheet_on_a_phone_on_a_screen_and_on_paper(name, visit, site):
     assert not folds.count() or not folds.first.is_visible()
     assert page.evaluate(FAULTS) == []
     page.screenshot(path=shots / f"sheet-{short}-print.png", full_page=True)
+
+    page.emulate_media(media="screen")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.locator("html[data-theme=dark]").wait_for(state="attached")
+    assert violations(page, colors=True) == []
     seen.clean()
     page.close()
 

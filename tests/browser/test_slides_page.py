@@ -149,7 +149,7 @@ def test_explorers_move_and_a_presenter_s_remote_leaves_them(deck):
         control.focus()
         for key in ("End", "Home"):  # one of them is another value than the first
             control.press(key)
-            deck.wait_for_timeout(60)
+            deck.wait_for_function("figure => !figure.ariaBusy", arg=figure.element_handle())
             if drawn.inner_html() != before:
                 break
         assert drawn.inner_html() != before

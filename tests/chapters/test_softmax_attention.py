@@ -63,12 +63,11 @@ def test_the_laws_of_entropy_are_the_code(records, n, d, scale):
     c = evaluate(records["eq-attn-angle"], 1, **{r"\lambda": scale})
     assert evaluate(records["eq-attn-angle"], 0, c=c) == pytest.approx(scale, rel=1e-12)
     H = evaluate(records["eq-attn-sphere"], n=n, d=d, c=c)
-    if H > 0:
-        assert att.sphere_entropy(n, d, scale) == pytest.approx(H, rel=1e-9)
-        assert att.entropy_scale(n, d, H) == pytest.approx(scale, rel=1e-9)
-        assert evaluate(records["eq-attn-scale"], n=n, d=d, H=H) == pytest.approx(c**2, rel=1e-9)
-        root = evaluate(records["eq-attn-root-log"], n=n, d=d, H=H)
-        assert root < scale  # the parabola asks for less: it falls faster
+    assert att.sphere_entropy(n, d, scale) == pytest.approx(H, rel=1e-9)
+    assert att.entropy_scale(n, d, H) == pytest.approx(scale, rel=1e-9)
+    assert evaluate(records["eq-attn-scale"], n=n, d=d, H=H) == pytest.approx(c**2, rel=1e-9)
+    root = evaluate(records["eq-attn-root-log"], n=n, d=d, H=H)
+    assert root < scale  # the parabola asks for less: it falls faster
     tau = 0.3
     M = (2 / tau) / -math.expm1(-2 / tau)
     floor = evaluate(records["eq-attn-floor"], n=n, M=M)

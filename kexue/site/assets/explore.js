@@ -130,6 +130,7 @@ const kexueExplorer = (() => {
       const turn = ++wanted, position = get(), corners = locate(position), scene = blend(doc, corners);
       const finish = () => {
         if (turn !== wanted) return;
+        figure.removeAttribute("aria-busy");
         stage.draw(scene);
         const alt = (corners.length > 1 ? "Near: " : "") + page.alt[corners[0][0]];
         stage.say(doc.parts[corners[0][0]], alt);
@@ -139,7 +140,7 @@ const kexueExplorer = (() => {
         for (const step of neighbors) { const f = corners[0][0] + step; if (doc.scenes[f]) decoded(doc.scenes[f]); }
       };
       const wait = decoded(scene);
-      if (wait) wait.then(finish); else finish();
+      if (wait) figure.setAttribute("aria-busy", "true"), wait.then(finish); else finish();
       return wait;
     }
     let stride = 1;

@@ -1,6 +1,6 @@
-/* The search page, beside Sphinx's searchtools.js: equations by name, and what a result says.
- * It comes first in the page, and its listener runs before searchtools.js starts. */
-document.addEventListener("DOMContentLoaded", () => {
+/* The search page, beside Sphinx's searchtools.js: equations by name, parts of Chinese words, and
+ * what a result says. It stands after searchtools.js and before the index, which starts the search. */
+(() => {
   "use strict";
   const UNSAID = ".headerlink, .katex-html, annotation, .kx-mark, .cell_input, svg, script, style, noscript, details.hide";
 
@@ -10,6 +10,18 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const node of page.querySelectorAll(UNSAID)) node.remove();
     const main = (anchor && page.querySelector(`[role="main"] ${anchor}`)) || page.querySelector("article, [role=main]");
     return main ? main.textContent.replace(/\s+/g, " ") : "";
+  };
+
+  /* Chinese writes no spaces: what is asked for may stand inside of a longer word of the index, and
+   * searchtools.js looks there from three letters on only. */
+  const find = Search.performTermsSearch;
+  Search.performTermsSearch = (wanted, unwanted) => {
+    for (const terms of [Search._index.terms, Search._index.titleterms])
+      for (const word of [...wanted].filter((w) => /\p{Script=Han}/u.test(w))) {
+        const files = Object.keys(terms).filter((term) => term.includes(word)).flatMap((term) => terms[term]);
+        if (files.length) terms[word] = [...new Set(files)];
+      }
+    return find(wanted, unwanted);
   };
 
   const data = document.querySelector("script.kx-equations");
@@ -25,4 +37,4 @@ document.addEventListener("DOMContentLoaded", () => {
     place.appendChild(document.createElement("li")).append(link);
   }
   if (found.length) document.getElementById("search-results").before(place);
-});
+})();
