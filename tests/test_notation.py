@@ -71,6 +71,11 @@ def test_a_symbol_that_stands_alone_says_what_it_is(tmp_path):
     assert [(m.annotation.text, m["title"]) for m in titled] == [("h", "size of a step")]
 
 
+def test_a_formula_in_a_meaning_is_said_without_tex(tmp_path):
+    pages, _ = build(tmp_path, meaning=r"share of $x_{t-1}$ in $\nabla p$", symbol="h^2")
+    assert pages["one"].find(class_="math", title="share of x_(t−1) in ∇p").annotation.text == "h^2"
+
+
 def test_the_first_use_of_a_term_is_a_link(tmp_path):
     pages, _ = build(tmp_path)
     links = pages["one"].select("strong a")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import re
+import xml.etree.ElementTree as ET
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 KATEX = Path(__file__).parent / "assets" / "vendor" / "katex"
 STYLE, SCRIPT = "vendor/katex/katex.min.css", "vendor/katex/katex.min.js"
+MATHML = "{http://www.w3.org/1998/Math/MathML}"
 CLASSES = "math notranslate nohighlight"
 # In HTML that a cell stored: an element of class "math" or "kx-tex" around \(...\) or \[...\].
 STORED = re.compile(
@@ -65,6 +67,26 @@ def typeset(tex: str, display: bool = False) -> str:
     except JSEvalException as error:
         said = re.search(r"KaTeX parse error.*", str(error))
         raise ValueError(f"tex: {said[0] if said else error}") from None
+
+
+def spoken(tex: str) -> str:
+    r"""A formula in one line of plain text, for where there can be nothing else.
+
+    >>> spoken(r"x_{t-1}"), spoken(r"gg^\top"), spoken(r"\nabla\log p"), spoken(r"\alpha_t^2")
+    ('x_(t−1)', 'gg^⊤', '∇log p', 'α_t^2')
+    """
+    tree = ET.fromstring(re.search(r"<math.*</math>", typeset(tex), re.DOTALL)[0])
+    made = _line(tree.find(f"{MATHML}semantics")[0])
+    return re.sub(r"\s+", " ", made.replace("\u2061", " ")).strip()
+
+
+def _line(node: ET.Element) -> str:
+    parts = [_line(child) for child in node] or [node.text or ""]
+    signs = {"msub": "_", "msup": "^", "msubsup": "_^", "mfrac": "/"}
+    if not (between := signs.get(node.tag.removeprefix(MATHML))):
+        return "".join(parts)
+    first, *rest = [part if len(part) == 1 else f"({part})" for part in parts]
+    return first + "".join(map("".join, zip(between, rest, strict=False)))
 
 
 def shown(tex: str, display: bool, location: Any) -> str:

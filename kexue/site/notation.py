@@ -18,6 +18,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from kexue.site.ledger import line, link_to
+from kexue.site.math import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,14 @@ def meanings(table: nodes.table) -> Iterator[tuple[str, str]]:
     """Symbols of the table's second column, each with what stands in the first."""
     for row in next(iter(table.findall(nodes.tbody))):
         for symbol in row[1].findall(nodes.math):
-            yield symbol.astext().strip(), row[0].astext()
+            yield symbol.astext().strip(), words(row[0])
+
+
+def words(node: nodes.Node) -> str:
+    """What a cell says as plain text, for a title: formulas in one line, no TeX."""
+    found = node.findall(lambda n: isinstance(n, nodes.math | nodes.Text))
+    pieces = [n for n in found if not isinstance(n.parent, nodes.math)]
+    return "".join(spoken(n.astext()) if isinstance(n, nodes.math) else n.astext() for n in pieces)
 
 
 def note(app: Sphinx, doctree: nodes.document) -> None:

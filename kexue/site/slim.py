@@ -28,6 +28,7 @@ UNUSED = (
     "scripts",
     "styles",
     "vendor/fontawesome",
+    "vendor/README.md",
     "locales",
     "webpack-macros.html",
     "*-macros.html",
