@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from kexue.site.citation import key  # noqa: E402  (the folder above is where it is found)
+from tools import pdf  # noqa: E402
+from tools.book import documents  # noqa: E402
 
 LEFT_OUT = ".buildinfo", "objects.inv", ".doctrees", ".nojekyll"
 DAY = (1980, 1, 1, 0, 0, 0)  # the first that the format knows
@@ -38,11 +40,20 @@ def pack(site: Path, file: Path, top: str) -> int:
     return len(paths)
 
 
+def outdated(site: Path) -> list[str]:
+    """What a former build left: decks of no chapter, PDFs of other pages than these."""
+    slugs = {name.rpartition("/")[2] for name in documents()}
+    decks = [f"slides/{p.name}" for p in site.glob("slides/*.html") if p.stem not in slugs]
+    return sorted(decks) + [f"pdf/{name}" for name in pdf.stale(site)]
+
+
 def main(site: Path = ROOT / "_build" / "html") -> None:
     """Write the archive of this version."""
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     top = f"{key(cff)}-{cff['version']}"
     file = ROOT / "_build" / f"{top}.zip"
+    if old := outdated(site):
+        raise SystemExit(f"not of this build: {', '.join(old)}; run make pdf, or delete them")
     count = pack(site, file, top)
     parts = [name for name in ("slides", "pdf") if (site / name).is_dir()]
     more = f", with {' and '.join(parts)}" if parts else ", without slides or PDF"

@@ -7,17 +7,20 @@ which page everything stands, the second has the numbers in the table of content
 
 from __future__ import annotations
 
+import hashlib
 import html
 import io
 import logging
 import mimetypes
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -39,6 +42,16 @@ if TYPE_CHECKING:
 HOST = "http://book.invalid/"  # answered from the folder of the site; nothing else is asked for
 NAMES = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 WIDTH = 612  # CSS pixels between the margins of paper.css: what is wider is made narrower
+RADICAL = re.compile(rb"^((?:<\w+> )?<\w+>) <(2[EF]\w\w)>$", re.MULTILINE)
+# The radicals of simplified Chinese, which Unicode does not call equal to the letters.
+LETTERS = dict(
+    zip(
+        "⺠⻁⻄⻅⻆⻉⻋⻓⻔⻘⻙⻚⻛⻜⻝⻢⻣⻤⻥⻦⻧⻨⻩⻪⻬⻮⻰⻳",
+        "民虎西见角贝车长门青韦页风飞食马骨鬼鱼鸟卤麦黄黾齐齿龙龟",
+        strict=True,
+    )
+)
+SOURCE = "/KexueSource"
 LIMIT = 20_000_000  # bytes of a file
 SCRIPT = Path(__file__).with_name("paper.js")
 
@@ -134,37 +147,75 @@ def name_bookmarks(writer: PdfWriter, headings: list[str]) -> None:
         node[NameObject("/Title")] = TextStringObject(text)
 
 
-def printed(page: Page) -> bytes:
+def name_letters(writer: PdfWriter) -> None:
+    """Have Chinese letters copied and found as they were written.
+
+    Where a letter has the shape of a radical, Chromium notes the radical's code for it.
+    """
+
+    def letter(entry: re.Match[bytes]) -> bytes:
+        sign = chr(int(entry[2], 16))
+        return b"%b <%04X>" % (entry[1], ord(LETTERS.get(sign) or normalize("NFKC", sign)))
+
+    fonts = [
+        f.get_object() for p in writer.pages for f in p["/Resources"].get("/Font", {}).values()
+    ]
+    tables = [font["/ToUnicode"].get_object() for font in fonts if "/ToUnicode" in font]
+    for table in {id(table): table for table in tables}.values():
+        table.set_data(RADICAL.sub(letter, table.get_data()))
+
+
+def source_of(text: str) -> str:
+    """What tells a document from any other: a PDF carries it, so that an old one is noticed."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stale(site: Path) -> list[str]:
+    """The PDFs of the site that are not of its pages as they are."""
+    known, old = jobs(), []
+    for file in sorted((site / "pdf").glob("*.pdf")):
+        made_of = PdfReader(file).metadata.get(SOURCE)
+        names = known.get(file.stem)
+        if not names or made_of != source_of(document(site, names, said())):
+            old.append(file.name)
+    return old
+
+
+def printed(page: Page, source: str = "") -> bytes:
     """The PDF of an opened document."""
     paper = {"prefer_css_page_size": True, "print_background": True}
     page.evaluate("pages => writeNumbers(pages)", pages_of(page.pdf(**paper)))
     made = page.pdf(**paper, tagged=True, outline=True)
     writer = PdfWriter(clone_from=io.BytesIO(made))
     name_bookmarks(writer, page.evaluate("headings()"))
-    writer.add_metadata({"/Author": html.unescape(said()["authors"])})
+    name_letters(writer)
+    writer.add_metadata({"/Author": html.unescape(said()["authors"]), SOURCE: source})
     file = io.BytesIO()
     writer.write(file)
     return file.getvalue()
+
+
+def jobs() -> dict[str, list[str]]:
+    """The pages of each file: one a chapter, then the whole book."""
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    return {name.rpartition("/")[2]: [name] for name in chapters()} | {key(cff): documents()[1:]}
 
 
 def main(site: Path, only: list[str]) -> None:
     """Write the files."""
     if not (site / "index.html").is_file():
         raise SystemExit(f"{site} holds no book: run make book first")
-    jobs = {name.rpartition("/")[2]: [name] for name in chapters()}
-    if unknown := [slug for slug in only if slug not in jobs]:
-        raise SystemExit(f"CHAPTER: got {unknown[0]}, needs one of {', '.join(jobs)}")
-    jobs = {slug: jobs[slug] for slug in only or jobs}
-    if not only:
-        cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-        jobs[key(cff)] = documents()[1:]
+    known = jobs()
+    if unknown := [slug for slug in only if slug not in known]:
+        raise SystemExit(f"CHAPTER: got {unknown[0]}, needs one of {', '.join(known)}")
     folders = ROOT / "_build" / "pdf", site / "pdf"
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
-        for slug, names in jobs.items():
-            page = open_page(browser, site, document(site, names, said()))
-            made = printed(page)
+        for slug in only or known:
+            text = document(site, known[slug], said())
+            page = open_page(browser, site, text)
+            made = printed(page, source_of(text))
             page.close()
             if len(made) > LIMIT:
                 raise SystemExit(f"{slug}.pdf: got {len(made)} bytes, needs at most {LIMIT}")

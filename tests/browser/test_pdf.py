@@ -122,5 +122,12 @@ def test_links_lead_somewhere_and_fonts_are_embedded(reader):
     assert inside > 50
 
 
+def test_chinese_can_be_read_out_of_the_file(texts, page):
+    """As letters, not as pictures of them: what the head of the page says in Chinese is found."""
+    said = re.findall(r"[\u4e00-\u9fff]{4,}", page.select_one("article table").get_text())
+    text = re.sub(r"\s", "", "".join(texts))
+    assert said and [words for words in said if words not in text] == []
+
+
 def test_nothing_is_wider_than_the_paper(opened):
     assert opened.evaluate(WIDE, pdf.WIDTH) == []
