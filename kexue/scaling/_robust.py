@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from scipy import stats
 from torch import Tensor
+from torch.nn import functional
 
 from kexue import _check
 
@@ -46,13 +47,17 @@ def resampling(number: Any, level: Any, generator: torch.Generator | None) -> Re
     return Resampling(number, level, generator)
 
 
-def estimate(curve: Curve, logs: Tensor, starts: Tensor, how: Resampling) -> Estimate:
+def estimate(
+    curve: Curve, logs: Tensor, starts: Tensor, how: Resampling, cases: bool = False
+) -> Estimate:
     """Fit ``logs``, shape (S, M), from each of ``starts`` (B, P); then resampled data sets.
 
     With S > 1 seeds these are S seeds drawn with replacement; with one, the curve plus residuals
-    drawn with replacement, which is for residuals that are independent and of one law. The draws
-    are moved away from the estimate for the freedom that the fit has used up, and by Student's
-    quantile over the normal one, so that few seeds or points give the wide interval they should.
+    drawn with replacement, which is for residuals that are independent and of one law, or with
+    ``cases`` points drawn with replacement, which lets that law differ from point to point and
+    needs many of them. The draws are moved away from the estimate for the freedom that the fit has
+    used up, and by Student's quantile over the normal one, so that few seeds or points give the
+    wide interval they should.
     """
     (seeds, points), count = logs.shape, starts.shape[1]
     sigma = 0.01 * (logs - logs.mean()).abs().mean().item() + SMALLEST  # at first nearly |r|
@@ -66,14 +71,18 @@ def estimate(curve: Curve, logs: Tensor, starts: Tensor, how: Resampling) -> Est
         freedom = residuals.numel() - count
         spread = residuals.abs().median().item() / 0.6745 * math.sqrt(residuals.numel() / freedom)
         sigma = max(spread, SMALLEST)
+    data, times = logs, torch.ones(how.number, 1, 1, dtype=logs.dtype)
     if seeds > 1:
         chosen = torch.randint(seeds, (how.number, seeds), generator=how.generator)
         data, freedom, used = logs[chosen], seeds - 1, seeds / (seeds - 1)
     else:
         chosen = torch.randint(points, (how.number, 1, points), generator=how.generator)
-        data = curve(theta) + (residuals[0] - residuals.mean())[chosen]
         used = points / freedom
-    found, cost = _minimize(curve, data, theta.expand(how.number, -1), sigma)
+        if cases:
+            times = functional.one_hot(chosen, points).sum(-2).to(logs)
+        else:
+            data = curve(theta) + (residuals[0] - residuals.mean())[chosen]
+    found, cost = _minimize(curve, data, theta.expand(how.number, -1), sigma, times)
     wider = stats.t(freedom).ppf((1 + how.level) / 2) / stats.norm.ppf((1 + how.level) / 2)
     draws = theta + (found - theta) * wider * math.sqrt(used)
     return Estimate(theta[0], draws[torch.isfinite(cost)])
@@ -100,10 +109,16 @@ def points(x: Any, y: Any, least: int, name: str = "y") -> tuple[Tensor, Tensor]
     return x[order], torch.atleast_2d(y)[:, order]
 
 
-def _minimize(curve: Curve, data: Tensor, theta: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-    """theta (B, P) at the minima for data (B, S, M), or for one data set (S, M); costs (B,)."""
+def _minimize(
+    curve: Curve, data: Tensor, theta: Tensor, sigma: float, times: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """theta (B, P) at the minima for data (B, S, M), or for one data set (S, M); costs (B,).
+
+    ``times`` (B, 1, M or 1): how many times each point counts.
+    """
     data = data.expand(len(theta), *data.shape[-2:])
-    cost = _cost(curve, data, theta, sigma)
+    times = torch.ones(len(theta), 1, 1, dtype=data.dtype) if times is None else times
+    cost = _cost(curve, data, theta, sigma, times)
     best, lowest, damping = theta.clone(), cost.clone(), torch.full_like(cost, 1e-3)
     live = torch.isfinite(cost).nonzero()[:, 0]  # the rows that still move
     for _ in range(50):
@@ -111,12 +126,12 @@ def _minimize(curve: Curve, data: Tensor, theta: Tensor, sigma: float) -> tuple[
             break
         theta, cost = best[live], lowest[live]
         slope, residuals = _jacobian(curve, theta), data[live] - curve(theta)[:, None]
-        weights = (C * sigma / residuals.abs().clamp(min=1e-300)).clamp(max=1)
+        weights = times[live] * (C * sigma / residuals.abs().clamp(min=1e-300)).clamp(max=1)
         curvature = torch.einsum("bmp,bm,bmq->bpq", slope, weights.sum(1), slope)
         pull = torch.einsum("bmp,bm->bp", slope, (weights * residuals).sum(1))
         ridge = damping[live, None] * curvature.diagonal(dim1=1, dim2=2) + 1e-12
         step = torch.linalg.solve_ex(curvature + torch.diag_embed(ridge), pull)[0].nan_to_num()
-        found = _cost(curve, data[live], theta + step, sigma)
+        found = _cost(curve, data[live], theta + step, sigma, times[live])
         better = found < cost
         # Settled: nothing to gain even by a short step, or nothing that would show.
         settled = torch.where(better, found > cost * (1 - 1e-8), damping[live] > 1e3)
@@ -127,10 +142,13 @@ def _minimize(curve: Curve, data: Tensor, theta: Tensor, sigma: float) -> tuple[
     return best, lowest
 
 
-def _cost(curve: Curve, data: Tensor, theta: Tensor, sigma: float) -> Tensor:
+def _cost(
+    curve: Curve, data: Tensor, theta: Tensor, sigma: float, times: Tensor | float = 1.0
+) -> Tensor:
     """Huber's loss of each data set, (B,)."""
     size, bend = (data - curve(theta)[:, None]).abs(), C * sigma
-    losses = torch.where(size <= bend, size.square() / 2, bend * (size - bend / 2)).sum((1, 2))
+    losses = torch.where(size <= bend, size.square() / 2, bend * (size - bend / 2)) * times
+    losses = losses.sum((1, 2))
     return torch.where(torch.isfinite(losses), losses, math.inf)
 
 

@@ -223,8 +223,8 @@ def fit_joint(
 ) -> JointLaw:
     r"""Fit L = floor + A N^{-alpha_n} + B D^{-alpha_d} to M losses, as Hoffmann et al. (2022) do.
 
-    ``draws`` are alpha_n and alpha_d from resampled residuals, for intervals of any function of the
-    two: ``interval(law.draws[:, 1] - law.draws[:, 0])``.
+    Here points are resampled, so that some may be noisier than others. ``draws`` are alpha_n and
+    alpha_d of the resampled sets, for the interval of any function of the two.
 
     Args:
         parameters, data: N and D, (M,) positive numbers. losses: (M,), positive; M >= 8.
@@ -254,7 +254,7 @@ def fit_joint(
         floor = part * losses.min().item()
         half = math.log((losses.median().item() - floor) / 2)
         starts.append([half, alpha_n, half, alpha_d, math.log(floor)])
-    found = _robust.estimate(curve, losses.log()[None], torch.tensor(starts, dtype=F64), how)
+    found = _robust.estimate(curve, losses.log()[None], torch.tensor(starts, dtype=F64), how, True)
     log_a, alpha_n, log_b, alpha_d, log_floor = found.theta.tolist()
     draws = found.draws[:, [1, 3]]
     return JointLaw(
