@@ -117,7 +117,7 @@ class ExponentPair(NamedTuple):
 
 def scaling_exponents() -> tuple[ExponentPair, ...]:
     """Published pairs of exponents, of parameters and of data: 16 of six papers, as collected by
-    Epoch (P. Villalobos, Scaling Laws Literature Review, 2023) in ``scaling-laws.csv`` of
+    Epoch (https://epochai.org/blog/scaling-laws-literature-review) in ``scaling-laws.csv`` of
     https://github.com/ejmichaud/quantization-model (MIT, commit 4f4f1a2), and one refit.
 
     Two entries need care. Rows 122 and 123 of the list, Ardalani et al., are data and parameters,

@@ -16,7 +16,7 @@ from kexue.scaling import (
 )
 
 F64 = torch.float64
-ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+ALPHAS = (0.1, 0.2, 0.4, 0.8)
 
 
 def rng(seed=0):
@@ -106,11 +106,11 @@ def test_outliers_do_not_move_it(floor):
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_intervals_cover_as_they_say(seeds):
-    """Of 100 intervals of level 0.8 about 80 hold the truth (standard deviation 4). With seeds
+    """Of 60 intervals of level 0.8 about 48 hold the truth (standard deviation 3). With seeds
     the noise has a part that all points of a seed share, which only resampled seeds can see."""
     x, draw = torch.logspace(1, 4, 8, dtype=F64), rng(1)
     hits = 0
-    for _ in range(100):
+    for _ in range(60):
         y = 3 * x**-0.5 * noise(seeds, 8, generator=draw)
         if seeds > 1:
             y *= x ** (0.02 * torch.randn(seeds, 1, generator=draw, dtype=F64))
@@ -118,7 +118,7 @@ def test_intervals_cover_as_they_say(seeds):
             y = y[0]
         low, high = fit_power_law(x, y, level=0.8, resamples=60, generator=draw).interval
         hits += low <= 0.5 <= high
-    assert 70 <= hits <= 90
+    assert 40 <= hits <= 56
 
 
 def test_levels_and_seeds_of_the_generator():
@@ -150,16 +150,15 @@ def test_quanta_are_told_from_a_steeper_power_law(alpha):
 @pytest.mark.parametrize("K", [500, None])
 @pytest.mark.parametrize("direction, rho", [("parameters", 1.0), ("data", 1.0), ("steps", 0.8)])
 def test_the_law_of_quanta_without_noise_comes_back(K, direction, rho):
-    for alpha in (0.1, 0.7):
-        model = QuantaModel(alpha, K, before=6.0, after=2.0)
-        how = {"direction": direction, "rho": rho}
-        n = torch.logspace(0.1, 2.2, 9, dtype=F64)
-        p = model.frequency(n)
-        x = 30 * n if direction == "parameters" else 30 / p**rho
-        fit = fit_quanta(x, model.loss(n), n_tasks=K, before=6.0, after=2.0, resamples=20, **how)
-        assert fit.alpha == pytest.approx(alpha, abs=1e-5)
-        assert fit.scale == pytest.approx(30, rel=1e-3)
-        torch.testing.assert_close(fit.predict(x), model.loss(n), rtol=1e-5, atol=0)
+    alpha = 0.1 if K else 0.7
+    model = QuantaModel(alpha, K, before=6.0, after=2.0)
+    how = {"direction": direction, "rho": rho}
+    n = torch.logspace(0.1, 2.2, 9, dtype=F64)
+    x = 30 * n if direction == "parameters" else 30 / model.frequency(n) ** rho
+    fit = fit_quanta(x, model.loss(n), n_tasks=K, before=6.0, after=2.0, resamples=20, **how)
+    assert fit.alpha == pytest.approx(alpha, abs=1e-5)
+    assert fit.scale == pytest.approx(30, rel=1e-3)
+    torch.testing.assert_close(fit.predict(x), model.loss(n), rtol=1e-5, atol=0)
 
 
 def test_the_law_of_quanta_with_seeds_and_an_outlier():
@@ -220,6 +219,20 @@ def test_joint_law_with_noise_against_scipy():
     for (low, high), truth, size in zip(law.intervals, (0.34, 0.28), error, strict=True):
         assert low < truth < high and high - low == pytest.approx(4 * size, rel=0.5)
     assert law.draws.shape == (200, 2)
+
+
+def test_joint_intervals_see_that_some_points_are_noisier():
+    """Noise ten times larger at the smallest D: the draws spread as the estimates really do, over
+    data sets made anew."""
+    draw, found, spread = rng(2), [], []
+    for _ in range(12):
+        n, d, losses = grid(hoffmann, sigma=0.0, generator=draw)
+        losses = losses * noise(36, generator=draw, sigma=0.005 * (1 + 9 * (d == d.min())))
+        law = fit_joint(n, d, losses, resamples=60, generator=draw)
+        found.append([law.alpha_n, law.alpha_d])
+        spread.append(law.draws.std(0))
+    ratio = torch.stack(spread).median(0).values / torch.tensor(found, dtype=F64).std(0)
+    assert (ratio > 0.6).all() and (ratio < 2).all()
 
 
 # Local slopes and bad input -----------------------------------------------------------------------

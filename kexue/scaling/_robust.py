@@ -134,7 +134,8 @@ def _minimize(
         found = _cost(curve, data[live], theta + step, sigma, times[live])
         better = found < cost
         # Settled: nothing to gain even by a short step, or nothing that would show.
-        settled = torch.where(better, found > cost * (1 - 1e-8), damping[live] > 1e3)
+        shows = (found < cost * (1 - 1e-8)) & (found > 1e-6 * sigma**2)
+        settled = torch.where(better, ~shows, damping[live] > 1e3)
         best[live] = torch.where(better[:, None], theta + step, theta)
         lowest[live] = torch.where(better, found, cost)
         damping[live] *= torch.where(better, 0.1, 10.0)

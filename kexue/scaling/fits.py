@@ -254,7 +254,8 @@ def fit_joint(
         floor = part * losses.min().item()
         half = math.log((losses.median().item() - floor) / 2)
         starts.append([half, alpha_n, half, alpha_d, math.log(floor)])
-    found = _robust.estimate(curve, losses.log()[None], torch.tensor(starts, dtype=F64), how, True)
+    starts = torch.tensor(starts, dtype=F64)
+    found = _robust.estimate(curve, losses.log()[None], starts, how, cases=True)
     log_a, alpha_n, log_b, alpha_d, log_floor = found.theta.tolist()
     draws = found.draws[:, [1, 3]]
     return JointLaw(

@@ -55,7 +55,7 @@ SEARCH = re.compile(
 )
 # search.js changes searchtools.js before the index comes, which starts the search.
 BETWEEN = re.compile(
-    r'(<script [^>]*/search\.js[^>]*></script>)(.*?)(<script [^>]*searchindex\.js)', re.DOTALL
+    r"(<script [^>]*/search\.js[^>]*></script>)(.*?)(<script [^>]*searchindex\.js)", re.DOTALL
 )
 # Buttons, by what the theme calls them, and what page.js does when one is pressed.
 BUTTONS = {
