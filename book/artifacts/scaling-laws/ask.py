@@ -26,26 +26,29 @@ def times(arrays: dict, alpha: float, n_tasks: int) -> dict:
 
 def per_quantum(arrays: dict) -> dict:
     """How many tasks are learned at each width in the end, the parameters that each of them took,
-    and how much of its loss a width still lost while the steps doubled for the last time."""
+    how much of its loss a width still lost while the steps doubled for the last time, and which
+    share of the n tasks that the widest learned are among the n most used."""
     learned = arrays["learned"][-1].mean(-1)
     half = np.abs(np.log(arrays["steps"] / (arrays["steps"][-1] / 2))).argmin()
     drop = 1 - (arrays["losses"][-1] / arrays["losses"][half]).mean(-1)
     fit = power_law(torch.tensor(arrays["parameters"]), torch.tensor(1 / learned.clip(1)))
+    ranks = np.flatnonzero(arrays["subtasks"][-1] < THRESHOLDS[0])  # the widest model's, first seed
     return dict(
         learned=learned.tolist(), growth=fit.exponent, still=drop.tolist(),
+        in_order=float((ranks < len(ranks)).mean()) if len(ranks) else 1.0,
         parameters_each=(arrays["parameters"] / learned.clip(1)).tolist(),
     )  # fmt: skip
 
 
-def own_law(c, rho: float, n_tasks: int | None) -> dict:
-    """The law itself fitted to one curve: does it give its alpha back?"""
+def own_law(c, rho: float) -> dict:
+    """The truncated law itself fitted to one curve: does it give its alpha back?"""
     direction = c.direction if rho == 1 else "steps"
     fit = fit_quanta(
-        c.x, c.y, n_tasks=n_tasks, direction=direction, rho=rho, resamples=100,
+        c.x, c.y, n_tasks=c.n_tasks, direction=direction, rho=rho, resamples=100,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     return dict(
-        alpha=c.alpha, direction=c.direction, n_tasks=n_tasks, rho=rho, fitted=fit.alpha,
+        alpha=c.alpha, direction=c.direction, rho=rho, fitted=fit.alpha,
         interval=list(fit.interval), scale=fit.scale,
     )  # fmt: skip
 
@@ -53,25 +56,35 @@ def own_law(c, rho: float, n_tasks: int | None) -> dict:
 def directions(
     whole: dict, n_tasks: int, main: float, rho: dict, counted: dict, windows: dict, n: int
 ):
-    """Every way of asking, the one fixed beforehand first in its direction."""
+    """Every way of asking, the one fixed beforehand first in its direction.
+
+    Early stopping is of the mean loss; in the last case every task has its own (``stopped``), which
+    a threshold is about.
+    """
     cases = []
     for direction in DIRECTIONS:
+        ways = [(1.0, "loss", None)]
         for i, (window, bounds) in enumerate(windows[direction].items()):
             curves = [
                 curve(arrays, alpha, n_tasks, direction).window(**bounds)
                 for alpha, arrays in whole.items()
             ]
             rows = measured(curves, n)
-            ways = [(1.0, "loss", None)]
-            if i == 0:
-                ways += [(1.0, "last", None), (1.0, "counted", counted[direction]["1"])]
-                if direction in rho:
-                    ways.append((rho[direction], "loss", None))
-                    ways.append((rho[direction], "counted", counted[direction]["rho"]))
-            for way in ways:
+            more = [(1.0, "last", None), (1.0, "counted", counted[direction]["1"])]
+            if direction in rho:
+                more.append((rho[direction], "loss", None))
+                more.append((rho[direction], "counted", counted[direction]["rho"]))
+            for way in ways + more if i == 0 else ways:
                 case = compare(curves, rows, main, *way)
-                cases.append(dict(direction=direction, window=window) | case)
-    return cases
+                cases.append(dict(direction=direction, window=window, stopped="mean") | case)
+    window, bounds = next(iter(windows["data"].items()))
+    curves = []
+    for alpha, arrays in whole.items():
+        low = curve(arrays, alpha, n_tasks, "data").window(**bounds).at[0]  # the same sizes
+        each = arrays | dict(data_losses=arrays["data_each"][None])
+        curves.append(curve(each, alpha, n_tasks, "data").window(low=low))
+    case = compare(curves, measured(curves, n), main, *ways[0])
+    return [*cases, dict(direction="data", window=window, stopped="each task") | case]
 
 
 def ablated(stages: dict, alpha: float, n_tasks: int, cases: list, windows: dict, n: int) -> list:
@@ -117,11 +130,11 @@ def fits(stages: dict[str, dict], recipe: dict, windows: dict, resamples: int = 
     cases = directions(whole, K, main, rho, counted, windows, resamples)
     first = {d: next(c for c in cases if c["direction"] == d) for d in DIRECTIONS}
     own = [
-        own_law(curve(arrays, alpha, K, d).window(**next(iter(windows[d].values()))), r, many)
+        own_law(curve(arrays, alpha, K, d).window(**next(iter(windows[d].values()))), r)
         for alpha, arrays in whole.items()
         if alpha in recipe["own"]
         for d in DIRECTIONS
-        for r, many in dict.fromkeys([(1.0, None), (1.0, K), (rho.get(d, 1.0), K)])
+        for r in sorted({1.0, rho.get(d, 1.0)})
     ]
     altered = {float(n.partition(",")[0]) for n in stages if "," in n}
     return dict(
