@@ -62,8 +62,8 @@ def estimate(
     (seeds, points), count = logs.shape, starts.shape[1]
     sigma = 0.01 * (logs - logs.mean()).abs().mean().item() + SMALLEST  # at first nearly |r|
     starts = starts[_cost(curve, logs, starts, sigma).argsort()[:KEPT]]
-    for _ in range(4):
-        starts, cost = _minimize(curve, logs, starts, sigma)
+    for tolerance in (1e-3, 1e-3, 1e-3, 1e-9):  # sigma first
+        starts, cost = _minimize(curve, logs, starts, sigma, tolerance)
         if not torch.isfinite(cost).any():
             raise ValueError("y: got numbers that no curve of this kind comes near")
         theta = starts[cost.argmin()][None]
@@ -82,7 +82,7 @@ def estimate(
             times = functional.one_hot(chosen, points).sum(-2).to(logs)
         else:
             data = curve(theta) + (residuals[0] - residuals.mean())[chosen]
-    found, cost = _minimize(curve, data, theta.expand(how.number, -1), sigma, times)
+    found, cost = _minimize(curve, data, theta.expand(how.number, -1), sigma, 1e-6, times)
     wider = stats.t(freedom).ppf((1 + how.level) / 2) / stats.norm.ppf((1 + how.level) / 2)
     draws = theta + (found - theta) * wider * math.sqrt(used)
     return Estimate(theta[0], draws[torch.isfinite(cost)])
@@ -110,11 +110,17 @@ def points(x: Any, y: Any, least: int, name: str = "y") -> tuple[Tensor, Tensor]
 
 
 def _minimize(
-    curve: Curve, data: Tensor, theta: Tensor, sigma: float, times: Tensor | None = None
+    curve: Curve,
+    data: Tensor,
+    theta: Tensor,
+    sigma: float,
+    tolerance: float,
+    times: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """theta (B, P) at the minima for data (B, S, M), or for one data set (S, M); costs (B,).
 
-    ``times`` (B, 1, M or 1): how many times each point counts.
+    ``tolerance``: the relative gain below which a row is settled. ``times`` (B, 1, M or 1): how
+    many times each point counts.
     """
     data = data.expand(len(theta), *data.shape[-2:])
     times = torch.ones(len(theta), 1, 1, dtype=data.dtype) if times is None else times
@@ -134,7 +140,7 @@ def _minimize(
         found = _cost(curve, data[live], theta + step, sigma, times[live])
         better = found < cost
         # Settled: nothing to gain even by a short step, or nothing that would show.
-        shows = (found < cost * (1 - 1e-8)) & (found > 1e-6 * sigma**2)
+        shows = (found < cost * (1 - tolerance)) & (found > 1e-6 * sigma**2)
         settled = torch.where(better, ~shows, damping[live] > 1e3)
         best[live] = torch.where(better[:, None], theta + step, theta)
         lowest[live] = torch.where(better, found, cost)
