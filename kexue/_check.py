@@ -90,6 +90,14 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) 
     return number
 
 
+def positive_real(name: str, value: Any) -> float:
+    """Return one finite real number > 0 as a ``float``."""
+    number = real(name, value, low=0)
+    if number == 0:
+        raise ValueError(f"{name}: got 0, needs a number > 0")
+    return number
+
+
 def same_shape(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
     """Raise unless the two tensors have one shape."""
     if value.shape != other.shape:

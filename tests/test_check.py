@@ -104,6 +104,14 @@ def test_what_is_not_one_real_number(value):
         _check.real("eta", value)
 
 
+def test_positive_real_numbers():
+    got = _check.positive_real("tau", np.float32(0.5))
+    assert got == 0.5 and isinstance(got, float)
+    for value, needs in ((0, "a number > 0"), (-0.0, "a number > 0"), (-1e-300, "finite")):
+        with pytest.raises(ValueError, match=rf"^tau: got .*, needs .*{needs}"):
+            _check.positive_real("tau", value)
+
+
 @pytest.mark.parametrize("value", ["c", None, 1, [], {}, np.zeros(2), torch.zeros(2)], ids=repr)
 def test_one_of_names_the_choices(value):
     with pytest.raises(ValueError, match=r"^mode: got .*, needs one of 'a', 'b'"):

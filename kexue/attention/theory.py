@@ -102,7 +102,7 @@ def entropy_floor(n: int, tau: float) -> float:
     >>> f"{math.log(1000) - entropy_floor(1000, 1.0):.6f}"
     '0.474474'
     """
-    n, tau = _check.integer("n", n, low=1), _positive("tau", tau)
+    n, tau = _check.integer("n", n, low=1), _check.positive_real("tau", tau)
     gap = 2 / tau
     low = math.exp(-gap)
 
@@ -123,7 +123,7 @@ def entropy_gap(tau: float) -> float:
     >>> f"{entropy_gap(1.0):.6f}"
     '0.474475'
     """
-    gap = 2 / _positive("tau", tau)
+    gap = 2 / _check.positive_real("tau", tau)
     excess = gap / -math.expm1(-gap) - 1
     return excess - math.log1p(excess)
 
@@ -161,12 +161,6 @@ def entropy_scale(n: int, d: int, entropy: float) -> float:
 
 def _row(n: int, spread: float) -> tuple[int, float]:
     return _check.integer("n", n, 1, 10**12), _check.real("spread", spread, 0, 10)
-
-
-def _positive(name: str, value: float) -> float:
-    if not _check.real(name, value, low=0) > 0:
-        raise ValueError(f"{name}: got {value:g}, needs a number > 0")
-    return float(value)
 
 
 @functools.lru_cache(maxsize=128)

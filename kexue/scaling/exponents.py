@@ -30,7 +30,7 @@ def exponent(alpha: float, direction: str, rho: float = 1.0) -> float:
     >>> [exponent(0.5, direction) for direction in DIRECTIONS]
     [0.5, 0.3333333333333333, 0.3333333333333333]
     """
-    alpha = positive_real("alpha", alpha)
+    alpha = _check.positive_real("alpha", alpha)
     return alpha * learned_power(alpha, direction, rho)
 
 
@@ -50,9 +50,9 @@ def optimal_split(
     ['408.6', '2447.3', '0.1']
     """
     compute = _check.positive("compute", _check.tensor("compute", compute, dtype=torch.float64))
-    alpha, beta = positive_real("alpha", alpha), exponent(alpha, "steps")
-    weights = positive_real("parameters", parameters), positive_real("steps", steps)
-    total = compute / positive_real("cost", cost)
+    alpha, beta = _check.positive_real("alpha", alpha), exponent(alpha, "steps")
+    weights = _check.positive_real("parameters", parameters), _check.positive_real("steps", steps)
+    total = compute / _check.positive_real("cost", cost)
     n = ((alpha + 1) * weights[0] / weights[1] * total**beta) ** (1 / (alpha + beta))
     s = total / n
     return Split(n, s, weights[0] * n**-alpha + weights[1] * s**-beta)
@@ -61,14 +61,7 @@ def optimal_split(
 def learned_power(alpha: float, direction: str, rho: float = 1.0) -> float:
     """The power of a resource with which n, the number of quanta learned, grows."""
     _check.one_of("direction", direction, DIRECTIONS)
-    rho = positive_real("rho", rho)
+    rho = _check.positive_real("rho", rho)
     if direction != "steps" and rho != 1:
         raise ValueError(f"rho: got {rho:g} for {direction}, needs 1: it is the power of steps")
     return 1.0 if direction == "parameters" else 1 / (rho * (alpha + 1))
-
-
-def positive_real(name: str, value: float) -> float:
-    """Return ``value`` as a ``float`` > 0."""
-    if not _check.real(name, value, low=0) > 0:
-        raise ValueError(f"{name}: got {value:g}, needs a number > 0")
-    return float(value)

@@ -16,7 +16,7 @@ from torch import Tensor
 from kexue import _check
 from kexue.scaling import _robust
 from kexue.scaling._sums import F64, power_sum
-from kexue.scaling.exponents import DIRECTIONS, learned_power, positive_real
+from kexue.scaling.exponents import DIRECTIONS, learned_power
 from kexue.scaling.quanta import QuantaModel
 
 __all__ = [
@@ -175,7 +175,7 @@ def fit_quanta(
     how = _robust.resampling(resamples, level, generator)
     _check.one_of("direction", direction, DIRECTIONS)
     learned_power(1.0, direction, rho)
-    rho = positive_real("rho", rho)
+    rho = _check.positive_real("rho", rho)
     like = QuantaModel(1.0, n_tasks, before, after)  # of which alpha is not yet known
     lowest = 0.0 if n_tasks is None else -1.0
     x, losses = _robust.points(x, losses, least=3, name="losses")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from kexue import _check
 from kexue.scaling._sums import F64, box, decay_rest, decay_start, log_in_box, power_sum
-from kexue.scaling.exponents import learned_power, positive_real
+from kexue.scaling.exponents import learned_power
 
 __all__ = ["QuantaModel"]
 
@@ -161,7 +161,7 @@ class QuantaModel:
         if (resource < 0).any():
             raise ValueError(f"resource: got {resource.min():g}, needs numbers >= 0")
         power, rho = learned_power(self.alpha, direction, rho), float(rho)
-        ratio = resource / positive_real("scale", scale)
+        ratio = resource / _check.positive_real("scale", scale)
         if direction != "parameters":  # n^{rho (alpha + 1)} = resource / (scale Z^rho)
             ratio = ratio * self.normalizer**-rho
         n = ratio**power
