@@ -31,7 +31,7 @@ def box(alpha: Tensor | float, log_ratio: Tensor) -> Tensor:
 
     R = e^log_ratio; it may be infinite where alpha > 0.
     """
-    alpha = torch.as_tensor(alpha, dtype=F64)
+    alpha = torch.as_tensor(alpha, dtype=F64, device=log_ratio.device)
     divisor = torch.where(alpha == 0, 1.0, alpha)
     return torch.where(alpha == 0, log_ratio, -torch.expm1(-alpha * log_ratio) / divisor)
 
