@@ -1,4 +1,4 @@
-"""Make the artifact of the chapter on scaling laws from nothing: 350 networks on sparse parities.
+"""Make the artifact of the chapter on scaling laws from nothing: 336 networks on sparse parities.
 
     python book/artifacts/scaling-laws/make.py --out book/artifacts/scaling-laws
 
