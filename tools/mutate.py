@@ -8,9 +8,9 @@ only those cells. Two tests:
 
 ``--sample 20`` draws 20 stated mutants an equation (0: all), ``--stated`` and ``--premises`` limit
 it to one test. The exit status is 1 if a mutant that is no equivalent survives, if a proved
-equation survives every wrong premise, or if a declared premise does not matter. It also prints
-which share of the printed TeX could be read and compared with the records
-(``tests/test_ledger.py`` fails if they differ).
+equation survives every wrong premise, or if a declared premise does not matter. Of notebooks that
+are named it also says which share of the printed TeX could be read and compared with the records
+(``tests/test_ledger.py`` does that for all, and fails if they differ).
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
             failures += stated(sweep, options.sample)
         if both or options.premises:
             failures += premises(sweep)
-        printed(path)
+        if options.notebooks:
+            printed(path)
     if not tested:
         print("no notebook has cells tagged 'ledger': nothing was tested")
     for failure in failures:
