@@ -107,7 +107,7 @@ def server(tmp_path_factory):
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ const kexueDrawing = (() => {
       this.texts.className = "kx-texts";
       this.slots = [];
       place.append(this.svg, this.texts);
+      sizes.observe(place);
     }
 
     open(doc) {
