@@ -17,7 +17,8 @@ FOCUSED = """() => {
 MOVED = """async () => {
   const slider = document.activeElement, figure = slider.closest("figure");
   while (figure.ariaBusy) await new Promise(requestAnimationFrame);
-  return [slider.getAttribute("aria-valuetext"), figure.querySelector(".kx-drawn").innerHTML];
+  const drawn = [...figure.querySelectorAll(".kx-drawn > *")].map((part) => part.innerHTML);
+  return [slider.getAttribute("aria-valuetext"), drawn.join()];
 }"""
 
 
