@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -63,32 +64,51 @@ class Wide:
         for m, mine in enumerate(self.columns):
             member[m, mine] = 1
         self.member = member.to(self.first)
+        self.S = torch.zeros_like(self.first)  # of the gradient
+        # A CPU takes some networks at a time, so that their weights stay in its cache too.
+        self.groups = self.group(len(self.head) if self.first.is_cuda else 512)
 
     @property
     def parameters(self) -> tuple[Tensor, Tensor, Tensor]:
         """The tensors that are learned."""
         return self.first, self.head, self.offset
 
-    def hidden(self, tasks: Tensor, bits: Tensor, mine: slice = slice(None)) -> Tensor:
-        """max(z, 0) of the units ``mine``, (B, units)."""
-        first = self.first[:, mine]
-        chosen = (first[self.n_bits + 1 :] + first[self.n_bits])[tasks]
-        return chosen.addmm_(bits.to(first.dtype), first[: self.n_bits]).relu_()
+    def slices(self, tasks, bits, mine=slice(None), labels=None) -> Iterator[tuple[Tensor, ...]]:
+        """A batch in slices: max(z, 0) of the units ``mine``, (b, units), tasks, bits (floating
+        point) and labels, and a second array like the first to work in.
+
+        On a CPU both arrays stay in its cache; they are the same two for all slices.
+        """
+        V, e, E = self.first[:, mine].split([self.n_bits, 1, self.n_tasks])
+        rows = E + e
+        many = max(1, self.slice_numbers() // rows.shape[1])
+        one, two = rows.new_empty(2, min(many, len(tasks)), rows.shape[1])
+        for start in range(0, len(tasks), many):
+            t, x = tasks[start : start + many], bits[start : start + many].to(V.dtype)
+            h = torch.index_select(rows, 0, t, out=one[: len(t)]).addmm_(x, V).relu_()
+            y = None if labels is None else labels[start : start + many, None]
+            yield h, t, x, y, two[: len(t)]
 
     def logits(self, tasks: Tensor, bits: Tensor) -> Tensor:
         """d of every network, (B, networks), for one batch that all share."""
         heads = (self.member * self.head).T
-        rows = max(1, self.slice_numbers() // len(self.head))
-        return torch.cat(
-            [
-                torch.addmm(self.offset, self.hidden(t, x), heads)
-                for t, x in zip(tasks.split(rows), bits.split(rows), strict=True)
-            ]
-        )
+        slices = self.slices(tasks, bits)
+        return torch.cat([torch.addmm(self.offset, h, heads) for h, *_ in slices])
 
     def slice_numbers(self) -> int:
         """Numbers of a slice of (B, units): what a CPU's cache holds, or a part of a GPU."""
-        return 2**29 if self.first.is_cuda else 2**19
+        return 2**29 if self.first.is_cuda else 2**18
+
+    def group(self, units: int) -> list[tuple[int, int]]:
+        """Networks in groups of together at most so many units, or one: the first and the last."""
+        groups = [(0, 0)]
+        for m in range(1, len(self.columns)):
+            first = groups[-1][0]
+            if self.columns[m].stop - self.columns[first].start <= units:
+                groups[-1] = (first, m)
+            else:
+                groups.append((m, m))
+        return groups
 
     def gradients(self, tasks: Tensor, bits: Tensor, labels: Tensor) -> None:
         """Set ``grad`` of the parameters: of the mean of l over the batch, for every network.
@@ -96,13 +116,11 @@ class Wide:
         All arguments as in ``Batch``, in the order of their tasks: one batch for all networks, or
         with a first axis one for each.
         """
-        if tasks.ndim == 1:
-            shared = [(slice(None), slice(None), tasks, bits, labels)]
-        else:
-            one = [slice(m, m + 1) for m in range(len(self.columns))]
-            shared = zip(self.columns, one, tasks, bits, labels, strict=True)
-        S, s = torch.zeros_like(self.first), torch.zeros_like(self.offset)
-        for mine, networks, *batch in shared:
+        S, s = self.S.zero_(), torch.zeros_like(self.offset)
+        for m, last in self.groups if tasks.ndim == 1 else enumerate(range(len(self.columns))):
+            mine = slice(self.columns[m].start, self.columns[last].stop)
+            batch = (tasks, bits, labels) if tasks.ndim == 1 else (tasks[m], bits[m], labels[m])
+            networks = slice(m, last + 1)
             self._sums(mine, networks, *batch, S[:, mine], s[networks])
         self.finish(S, s, tasks.shape[-1])
 
@@ -110,13 +128,11 @@ class Wide:
         """S_{bj} = sum over samples of input b, where unit j is on, times dl/dd; s = sum dl/dd."""
         member = self.member[networks, mine]
         heads, offset = (member * self.head[mine]).T, self.offset[networks]
-        rows = max(1, self.slice_numbers() // member.shape[1])
-        for t, x, y in zip(tasks.split(rows), bits.split(rows), labels.split(rows), strict=True):
-            h = self.hidden(t, x, mine)
-            error = torch.addmm(offset, h, heads).sigmoid_().sub_(y[:, None])
-            # (B, units): the error of the unit's network where the unit is on
-            on = torch.ops.aten.threshold_backward(error @ member, h, 0)
-            S[: self.n_bits].addmm_(x.to(on.dtype).T, on)
+        for h, t, x, y, on in self.slices(tasks, bits, mine, labels):
+            error = torch.addmm(offset, h, heads).sigmoid_().sub_(y)
+            torch.mm(error, member, out=on)  # the error of each unit's network
+            torch.ops.aten.threshold_backward.grad_input(on, h, 0, grad_input=on)  # 0 where off
+            S[: self.n_bits].addmm_(x.T, on)
             add_by_task(S[self.n_bits + 1 :], t, on)
             s += error.sum(0)
 
@@ -127,7 +143,7 @@ class Wide:
         weights where the unit is on, so it is sum_b V_bj S_bj (Euler: h is homogeneous).
         """
         S[self.n_bits] = S[self.n_bits + 1 :].sum(0)  # every sample has one task
-        self.head.grad = torch.einsum("bj,bj->j", self.first, S).div_(batch)
+        self.head.grad = (self.first * S).sum(0).div_(batch)
         self.first.grad = S.mul_(self.head / batch)
         self.offset.grad = s.div_(batch)
 
