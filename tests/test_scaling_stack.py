@@ -57,6 +57,8 @@ def batches(many, size, groups=()):
 def test_200_steps_equal_those_of_torch_networks(groups, pad, monkeypatch):
     monkeypatch.setattr(Wide, "slice_numbers", lambda self: 1500)  # several slices of a batch
     wide = stack(pad)
+    wide.groups = wide.group(17)
+    assert len(wide.groups) > 1
     nets = [plain(wide, m) for m in range(3)]
     optimizers = [torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.0) for net in nets]
     drawn = list(batches(200, 64, groups))
@@ -222,7 +224,7 @@ def test_a_gpu_computes_the_same_gradients(groups):
 @pytest.mark.parametrize("task", [TASK, SparseParity(300, n_bits=40, alpha=0.1)], ids=str)
 def test_kernels_add_up_what_the_plain_sums_do(groups, task, monkeypatch):
     monkeypatch.setitem(globals(), "TASK", task)
-    if not usable(torch.device("cuda")):
+    if not usable(torch.device("cuda"), task.n_bits):
         pytest.skip("needs Triton and an Ampere GPU")
     about = (task.n_bits, task.n_tasks, [5, 70, 12], SEEDS, torch.device("cuda"))
     plain, fused = Wide(*about, F64, 64), Fused(*about, 1e-2, shared=False)
@@ -266,7 +268,7 @@ def test_a_recorded_step_draws_and_learns_as_the_step_itself():
 @gpu
 @pytest.mark.parametrize("sizes", [None, [300, 20_000]])
 def test_a_gpu_learns_as_well_in_half_precision(sizes):
-    if not usable(torch.device("cuda")):
+    if not usable(torch.device("cuda"), 10):
         pytest.skip("needs Triton and an Ampere GPU")
     how = {"seeds": range(8), "sizes": sizes, "steps": 600, "batch": 1000, "lr": 5e-3}
     half, single = (

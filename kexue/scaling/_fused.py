@@ -38,9 +38,9 @@ PARTS = 4  # programs that share the samples of two tiles of units
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # Adam's, as in torch
 
 
-def usable(device: torch.device) -> bool:
-    """Whether the kernels run there: Triton, and a GPU from Ampere on."""
-    if triton is None or device.type != "cuda":
+def usable(device: torch.device, n_bits: int) -> bool:
+    """Whether the kernels run there: Triton, a GPU from Ampere on, tiles of at most 128 columns."""
+    if triton is None or device.type != "cuda" or n_bits > 111:
         return False
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
@@ -209,6 +209,11 @@ class Fused(Wide):
         edges = self.edges.expand(*tasks.shape[:-1], -1).contiguous()
         starts = torch.searchsorted(tasks, edges, out_int32=True)
         x = torch.empty(groups, blocks, ROWS, self.N, dtype=torch.float16, device=device)
+        if x.numel() >= 2**31:  # the kernels count in 32 bits
+            raise ValueError(
+                f"batch: got {batch} for each of {groups} networks, needs fewer in all than "
+                f"{2**31 // self.N}"
+            )
         y = torch.empty(groups, blocks, ROWS, dtype=torch.uint8, device=device)
         chunk = torch.empty(groups, blocks, dtype=torch.int32, device=device)
         inputs_kernel[blocks, groups](

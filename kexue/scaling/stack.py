@@ -107,8 +107,9 @@ def train_stack(
             from 1 to ``steps``, without repetitions.
         test_per_task: fresh test samples of each subtask, the same at all evaluations.
         device: ``runtime.device()`` if None.
-        precision: float32, float64, or on a GPU with Triton float16, the default there: operands
-            of products rounded to 11 bits (like TF32), sums and weights in float32.
+        precision: float32, float64, or on a GPU with Triton (Ampere or newer, up to 111 bits)
+            float16, the default there: operands of products rounded to 11 bits (like TF32), sums
+            and weights in float32.
         progress: show a bar.
 
     Returns:
@@ -128,7 +129,7 @@ def train_stack(
     points = _points(evaluate, steps)
     test_per_task = _check.integer("test_per_task", test_per_task, low=1)
     device = runtime.device() if device is None else torch.device(device)
-    fused = _fused.usable(device)
+    fused = _fused.usable(device, task.n_bits)
     precision = precision or (torch.float16 if fused else torch.float32)
     known = (torch.float32, torch.float64, torch.float16)[: 3 if fused else 2]
     _check.one_of("precision", precision, known)
