@@ -89,9 +89,9 @@ def train_stack(
     g, which is also the gradient of d's own weights, is all that u depends on.
 
     What makes it fast: the networks are one wide hidden layer, so the batch, which they share,
-    meets one matrix product; a task chooses a row of weights instead of a one-hot product with all
-    of them; and gradients are sums over the batch of inputs times errors, with nothing kept for
-    them. On a GPU a step is one CUDA graph.
+    meets few, large matrix products; a task chooses a row of weights instead of a one-hot product
+    with all of them; and gradients are sums over the batch of inputs times errors, taken slice by
+    slice while the hidden units are in the cache. On a GPU a step is one CUDA graph.
 
     Networks of one call see the same batches (with ``sizes``: draws from nested sets), so their
     luck is shared; ``seeds`` differ in initialization only. Another ``stream`` is an independent
