@@ -116,7 +116,7 @@ def test_the_map_has_every_chapter_and_says_on_what_it_leans(tmp_path):
     assert "1 Chapter one" in cards[0].text and "Title one" in cards[0].text
     assert "Needs sums of one." in cards[0].text and "leans on" not in cards[0].text
     assert "leans on Chapter one: a reason." in cards[1].text
-    assert ["stands on its own" in card.text for card in cards] == [True, False]
+    assert ["Stands on its own." in card.text for card in cards] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def drawn(env: BuildEnvironment, here: str, lines: list[str]) -> list[nodes.Node
             card += line("↑ leans on ", link_to(pages[other], env, here), f": {why}.")
             card[-1]["classes"].append("kx-map-leans")
         if not leans[name]:
-            card += line("○ stands on its own.")
+            card += line("Stands on its own.")
         cards.append(card)
     return [nodes.bullet_list("", *cards, classes=["kx-map"])]
 

@@ -4,8 +4,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from pypdf import PdfWriter
 
-from tools import archive
+from tools import archive, pdf
 from tools.book import chapters
 
 pytestmark = pytest.mark.browser
@@ -83,6 +84,22 @@ def test_what_was_made_beside_the_pages_opens(offline, unpacked):
         assert page.locator("section").count() > 5
     for file in (unpacked / "pdf").glob("*.pdf"):
         assert file.read_bytes().startswith(b"%PDF-")
+
+
+def test_what_a_former_build_left_is_named(tmp_path, monkeypatch):
+    """A deck and a PDF of no chapter, a PDF of another text; not a PDF of this one."""
+    monkeypatch.setattr(pdf, "document", lambda site, names, said: names[0])
+    first, second = (name.rpartition("/")[2] for name in chapters()[:2])
+    for name in ("slides/gone.html", f"slides/{first}.html", "pdf/gone.pdf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for slug in ("gone", first, second):
+        writer = PdfWriter()
+        writer.add_blank_page(9, 9)
+        writer.add_metadata({pdf.SOURCE: pdf.source_of(chapters()[0])})
+        writer.write(tmp_path / "pdf" / f"{slug}.pdf")
+    left = ["slides/gone.html", *sorted(["pdf/gone.pdf", f"pdf/{second}.pdf"])]
+    assert archive.outdated(tmp_path) == left
 
 
 def test_the_same_site_gives_the_same_bytes_and_no_site_is_refused(tmp_path):

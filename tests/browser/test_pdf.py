@@ -29,7 +29,7 @@ def opened(chromium, site):
 
 @pytest.fixture(scope="module")
 def made(opened):
-    return pdf.printed(opened)
+    return pdf.printed(opened, "of these pages")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,7 @@ def bookmarks(reader, nodes=None, level=1):
 
 def test_it_is_small_and_on_a4(made, reader):
     assert 10 < len(reader.pages) < 60 and len(made) < 5_000_000
+    assert reader.metadata[pdf.SOURCE] == "of these pages"
     for page in reader.pages:
         assert (page.mediabox.width, page.mediabox.height) == pytest.approx((595, 842), abs=1.5)
 
