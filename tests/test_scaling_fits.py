@@ -243,7 +243,8 @@ def test_local_slopes():
     where, slopes = local_slopes(x, 7 * x**-0.4)
     torch.testing.assert_close(where, torch.tensor([10**0.5, 10**1.5], dtype=F64))
     torch.testing.assert_close(slopes, torch.tensor([0.4, 0.4], dtype=F64))
-    assert local_slopes(x, torch.stack([x, x**2]))[1].tolist() == [[-1, -1], [-2, -2]]
+    for y in (torch.stack([x, x**2]), [[100, 1, 10], [10_000, 1, 100]]):  # of seeds
+        assert local_slopes(x, y)[1].tolist() == [[-1, -1], [-2, -2]]
     model, n = QuantaModel(0.4, 500), torch.logspace(0, 2, 400, dtype=F64)
     where, slopes = local_slopes(n, model.loss(n))
     torch.testing.assert_close(slopes, model.slope(where), rtol=1e-4, atol=0)
@@ -251,6 +252,7 @@ def test_local_slopes():
 
 X = [1.0, 10.0, 100.0, 1000.0]
 Y = [4.0, 3.0, 2.0, 1.0]
+M = [*range(1, 9)]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +279,13 @@ Y = [4.0, 3.0, 2.0, 1.0]
         ),
         (lambda: fit_joint(X, X, Y), r"parameters: got shape \(4,\), needs \(M,\) with M >= 8"),
         (lambda: fit_joint(X * 2, X, Y * 2), r"data: got shape \(4,\), needs \(8,\)"),
+        (
+            lambda: fit_quanta(X, [9, 5, 2, 1.1], n_tasks=100, direction="data", after=0.3),
+            r"losses: got numbers in \[1.1, 9\], needs .* after = 0.3 and before = 1",
+        ),
+        (lambda: fit_quanta(X, Y, n_tasks=1, direction="data"), "n_tasks: got 1, needs 2 or more"),
+        (lambda: fit_joint([1] * 8, M, M), "parameters: got 1 different, needs 3 or more"),
+        (lambda: fit_joint(M, [1, 2] * 4, M), "data: got 2 different, needs 3 or more"),
         (lambda: local_slopes([1, 1, 2], [1, 2, 3]), "x: got the same point twice"),
         (lambda: fit_power_law(X, Y).predict(0.0), "x: got a smallest value of 0"),
     ],

@@ -48,9 +48,16 @@ def resampling(number: Any, level: Any, generator: torch.Generator | None) -> Re
 
 
 def estimate(
-    curve: Curve, logs: Tensor, starts: Tensor, how: Resampling, cases: bool = False
+    curve: Curve,
+    logs: Tensor,
+    starts: Tensor,
+    how: Resampling,
+    cases: bool = False,
+    name: str = "y",
 ) -> Estimate:
     """Fit ``logs``, shape (S, M), from each of ``starts`` (B, P); then resampled data sets.
+
+    Errors call the numbers ``name``.
 
     With S > 1 seeds these are S seeds drawn with replacement; with one, the curve plus residuals
     drawn with replacement, which is for residuals that are independent and of one law, or with
@@ -65,7 +72,7 @@ def estimate(
     for tolerance in (1e-3, 1e-3, 1e-3, 1e-9):  # sigma first
         starts, cost = _minimize(curve, logs, starts, sigma, tolerance)
         if not torch.isfinite(cost).any():
-            raise ValueError("y: got numbers that no curve of this kind comes near")
+            raise ValueError(f"{name}: got numbers that no curve comes near, needs others")
         theta = starts[cost.argmin()][None]
         residuals = logs - curve(theta)
         freedom = residuals.numel() - count

@@ -160,8 +160,9 @@ def fit_quanta(
     learned the tail's continuation to n < 1 is fitted, which has no jump; ``predict`` has one.
 
     Args:
-        x: (M,) resources N, D or S, three or more different. losses: (M,) or (S, M), positive.
-        n_tasks, before, after: of the ``QuantaModel``. direction, rho: as in its ``learned``.
+        x: (M,) resources N, D or S, three or more different. losses: (M,) or (S, M), positive,
+            near those between ``after`` and ``before``. n_tasks: K >= 2, or None.
+        before, after: of the ``QuantaModel``. direction, rho: as in its ``learned``.
 
     >>> model, x = QuantaModel(0.2, n_tasks=500), torch.logspace(1, 4, 8)
     >>> losses = model.predicted_loss(x, direction="data", scale=4.0)
@@ -177,6 +178,8 @@ def fit_quanta(
     learned_power(1.0, direction, rho)
     rho = _check.positive_real("rho", rho)
     like = QuantaModel(1.0, n_tasks, before, after)  # of which alpha is not yet known
+    if like.last == 1:
+        raise ValueError("n_tasks: got 1, needs 2 or more: one quantum leaves no exponent to fit")
     lowest = 0.0 if n_tasks is None else -1.0
     x, losses = _robust.points(x, losses, least=3, name="losses")
     u, middle = _centered(x)
@@ -196,13 +199,20 @@ def fit_quanta(
     alphas = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6]
     numbers = torch.linspace(0.1, torch.tensor(min(like.last, 1e6)).log().item(), 24)
     starts = torch.tensor([*itertools.product(alphas, numbers.tolist())], dtype=F64)
-    found = _robust.estimate(curve, losses.log(), starts, how)
+    found = _robust.estimate(curve, losses.log(), starts, how, name="losses")
     alpha, log_n = found.theta.tolist()
+    power = 1.0 if direction == "parameters" else rho * (alpha + 1)
+    try:
+        per_quantum = math.exp(middle - power * log_n)  # x / n there, or x / n^power
+    except OverflowError as error:
+        low, high = losses.aminmax()
+        raise ValueError(
+            f"losses: got numbers in [{low:g}, {high:g}], needs numbers near those between "
+            f"after = {like.after:g} and before = {like.before:g}"
+        ) from error
     model = QuantaModel(alpha, n_tasks, before, after)
-    per_quantum = math.exp(middle - log_n)  # x / n there; for the others the frequency p_n decides
-    if direction != "parameters":
-        power = rho * (alpha + 1)
-        per_quantum = math.exp(middle - power * log_n) / model.normalizer**rho
+    if direction != "parameters":  # the frequency p_n decides
+        per_quantum /= model.normalizer**rho
     return QuantaFit(
         model=model,
         scale=per_quantum,
@@ -227,7 +237,8 @@ def fit_joint(
     alpha_d of the resampled sets, for the interval of any function of the two.
 
     Args:
-        parameters, data: N and D, (M,) positive numbers. losses: (M,), positive; M >= 8.
+        parameters, data: N and D, (M,) positive numbers, three or more different of each.
+        losses: (M,), positive; M >= 8.
 
     >>> n, d = torch.logspace(6, 9, 5).repeat_interleave(5), torch.logspace(8, 11, 5).repeat(5)
     >>> law = fit_joint(n, d, 1.7 + 400 * n**-0.34 + 410 * d**-0.28)
@@ -242,6 +253,9 @@ def fit_joint(
         raise ValueError(f"parameters: got shape {tuple(n.shape)}, needs (M,) with M >= 8")
     _check.same_shape("data", d, "parameters", n)
     _check.same_shape("losses", losses, "parameters", n)
+    for name, value in (("parameters", n), ("data", d)):
+        if (many := len(value.unique())) < 3:
+            raise ValueError(f"{name}: got {many} different, needs 3 or more")
     (u, middle_n), (v, middle_d) = _centered(n), _centered(d)
 
     def curve(theta: Tensor) -> Tensor:
@@ -255,7 +269,7 @@ def fit_joint(
         half = math.log((losses.median().item() - floor) / 2)
         starts.append([half, alpha_n, half, alpha_d, math.log(floor)])
     starts = torch.tensor(starts, dtype=F64)
-    found = _robust.estimate(curve, losses.log()[None], starts, how, cases=True)
+    found = _robust.estimate(curve, losses.log()[None], starts, how, cases=True, name="losses")
     log_a, alpha_n, log_b, alpha_d, log_floor = found.theta.tolist()
     draws = found.draws[:, [1, 3]]
     return JointLaw(
@@ -279,12 +293,13 @@ def local_slopes(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     >>> local_slopes(x, x**-0.5 + 0.1)[1]
     tensor([0.4221, 0.3183], dtype=torch.float64)
     """
-    shape = getattr(y, "shape", None)
+    y = _check.tensor("y", y, dtype=F64)
+    seeds = y.ndim == 2
     x, y = _robust.points(x, y, least=2)
     if len(x.unique()) < len(x):
         raise ValueError("x: got the same point twice, needs different ones")
     slopes = -y.log().diff() / x.log().diff()
-    return (x[1:] * x[:-1]).sqrt(), slopes if shape is not None and len(shape) == 2 else slopes[0]
+    return (x[1:] * x[:-1]).sqrt(), slopes if seeds else slopes[0]
 
 
 def _centered(x: Tensor) -> tuple[Tensor, float]:
