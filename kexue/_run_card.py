@@ -54,20 +54,37 @@ def replacing(out: Path) -> Iterator[Path]:
     """A folder for the files of an artifact; where the block ends well, they take their places.
 
     Until then ``out`` is as it was: an interrupted run changes nothing. The card comes last,
-    because it vouches for the rest. Of several processes the first one's files are taken.
+    because it vouches for the rest. Of several processes the first one's files are taken. Runs may
+    work beside each other: only what a killed run of this machine has left is removed.
     """
     if _processes.rank():
         with tempfile.TemporaryDirectory() as name:
             yield Path(name)
         return
     out.mkdir(parents=True, exist_ok=True)
-    for left in out.glob(".unfinished-*"):  # by a run that was killed
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as name:
+    mine = f".unfinished-{platform.node()}-"  # a folder that machines share has runs of others too
+    for left in out.glob(".unfinished-*-*"):
+        owner, process, _ = left.name.rsplit("-", 2)
+        if f"{owner}-" == mine and not _alive(int(process)):  # killed
+            shutil.rmtree(left, ignore_errors=True)  # another run may be at it
+    with tempfile.TemporaryDirectory(dir=out, prefix=f"{mine}{os.getpid()}-") as name:
         folder = Path(name)
         yield folder
         for path in sorted(folder.iterdir(), key=lambda path: path.name == "card.json"):
             os.replace(path, out / path.name)
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine; where that cannot be asked, yes."""
+    if os.name != "posix":  # signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        pass
+    return True
 
 
 def write_npz(path: Path, **arrays: Any) -> None:

@@ -101,9 +101,17 @@ def test_without_torchrun_nothing_is_shared(monkeypatch):
 
 
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
-    (tmp_path / ".unfinished-abc").mkdir()
-    (tmp_path / ".unfinished-abc" / "half.npz").write_text("half")
     (tmp_path / "old.npz").write_text("old")
+    kill = (
+        "import os, sys; from pathlib import Path; from kexue import runtime\n"
+        "with runtime.replacing(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half.npz').write_text('half')\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", kill, str(tmp_path)], env=environment)
+    assert done.returncode == -9
+    assert len([*tmp_path.glob(".unfinished-*/half.npz")]) == 1
     with pytest.raises(KeyboardInterrupt), runtime.replacing(tmp_path) as folder:
         (folder / "old.npz").write_text("new")
         raise KeyboardInterrupt
@@ -112,6 +120,17 @@ def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
     with runtime.replacing(tmp_path) as folder:
         (folder / "old.npz").write_text("new")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_runs_into_one_folder_leave_each_other_alone(tmp_path):
+    elsewhere = tmp_path / ".unfinished-another-machine-1-abc"
+    elsewhere.mkdir()
+    with runtime.replacing(tmp_path) as one, runtime.replacing(tmp_path) as two:
+        (one / "one.npz").write_text("1")
+        with runtime.replacing(tmp_path):
+            pass
+        (two / "two.npz").write_text("2")
+    assert {path.name for path in tmp_path.iterdir()} == {"one.npz", "two.npz", elsewhere.name}
 
 
 if __name__ == "__main__":  # two processes, which share the seconds of the imports
