@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -22,7 +23,7 @@ from kexue.scaling.parity import Batch, SparseParity, ordered_uniform
 __all__ = ["StackRun", "train_stack"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StackRun:
     """What :func:`train_stack` measured; E evaluations of M networks on K subtasks.
 
@@ -30,7 +31,8 @@ class StackRun:
         widths, seeds: of each network, (M,) int64.
         sizes: its number of samples, (M,) int64; 0 for fresh samples at every step.
         steps: training steps before each evaluation, (E,) int64.
-        losses: test loss of each subtask in bits, (E, M, K) float32.
+        losses: test loss of each subtask in bits, (E, M, K) float32, or float64
+            if trained in it.
         frequencies: p_k, (K,) float64.
         parameters: of each network, (M,) int64, as the public code counts: with a one-hot input
             for each task and two logits.
@@ -134,30 +136,33 @@ def train_stack(
     known = (torch.float32, torch.float64, torch.float16)[: 3 if fused else 2]
     _check.one_of("precision", precision, known)
 
-    about = (task.n_bits, task.n_tasks, widths, seeds, device)
-    wide = (
-        Wide(*about, precision)
-        if precision != torch.float16
-        else _fused.Fused(*about, lr, not sizes[0])
-    )
-    dice = torch.Generator(device).manual_seed(stream)
-    tests = torch.arange(task.n_tasks, device=device).repeat_interleave(test_per_task)
-    bits = torch.randint(
-        0, 2, (len(tests), task.n_bits), dtype=torch.uint8, device=device, generator=dice
-    )
-    test = Batch(tests, bits, task.labels(tests, bits))
-    draw = _Draw(task, sizes, batch, dice) if sizes[0] else None
-    step = _stepper(wide, draw or (lambda: task.sample(batch, dice, ordered=True)), lr)
-    if device.type == "cuda":
-        step = _Recorded(step, dice)
+    # Streams, graphs and kernels are those of the current GPU, which need not be this one.
+    here = torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    with here:
+        about = (task.n_bits, task.n_tasks, widths, seeds, device)
+        wide = (
+            Wide(*about, precision)
+            if precision != torch.float16
+            else _fused.Fused(*about, lr, not sizes[0])
+        )
+        dice = torch.Generator(device).manual_seed(stream)
+        tests = torch.arange(task.n_tasks, device=device).repeat_interleave(test_per_task)
+        bits = torch.randint(
+            0, 2, (len(tests), task.n_bits), dtype=torch.uint8, device=device, generator=dice
+        )
+        test = Batch(tests, bits, task.labels(tests, bits))
+        draw = _Draw(task, sizes, batch, dice) if sizes[0] else None
+        step = _stepper(wide, draw or (lambda: task.sample(batch, dice, ordered=True)), lr)
+        if device.type == "cuda":
+            step = _Recorded(step, dice)
 
-    losses, done = [], 0
-    for k in runtime.progress(range(steps + 1)) if progress else range(steps + 1):
-        if k:
-            step()
-        if done < len(points) and k == points[done]:
-            losses.append(_test_losses(wide, test, test_per_task))
-            done += 1
+        losses, done = [], 0
+        for k in runtime.progress(range(steps + 1)) if progress else range(steps + 1):
+            if k:
+                step()
+            if done < len(points) and k == points[done]:
+                losses.append(_test_losses(wide, test, test_per_task))
+                done += 1
     count = [(task.n_tasks + task.n_bits) * w + w + 2 * w + 2 for w in widths]
     return StackRun(
         *(torch.tensor(x) for x in (widths, seeds, sizes, points)),
@@ -170,6 +175,8 @@ def train_stack(
 
 def _whole(name: str, values: Sequence[int], low: int = 1) -> list[int]:
     """``values`` as a list of ints, at least one."""
+    if not hasattr(values, "__iter__"):
+        raise TypeError(f"{name}: got {values!r}, needs several ints, in a list")
     values = [_check.integer(name, value, low=low) for value in values]
     if not values:
         raise ValueError(f"{name}: got none, needs at least one")
