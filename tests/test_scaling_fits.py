@@ -1,6 +1,8 @@
 """Fits: on data of known law, with noise, outliers and seeds; the intervals hold what they say."""
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -127,6 +129,17 @@ def test_levels_and_seeds_of_the_generator():
     wide, narrow = (fit_power_law(x, y, level=p, generator=rng()).interval for p in (0.95, 0.5))
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
     assert fit_power_law(x, y, generator=rng()) == fit_power_law(x, y, generator=rng())
+
+
+def test_without_resampling_there_is_no_interval():
+    x = torch.logspace(1, 4, 8, dtype=F64)
+    for y in (3 * x**-0.5 * noise(8, generator=rng()), 3 * x**-0.5 * noise(4, 8, generator=rng())):
+        for fit in (fit_power_law, partial(fit_quanta, n_tasks=500, direction="data")):
+            none, some = fit(x, y / 3, resamples=0), fit(x, y / 3, resamples=20)
+            assert all(map(math.isnan, none.interval))
+            assert replace(none, interval=some.interval) == some
+    law = fit_joint(*grid(hoffmann, sigma=0.0, generator=rng()), resamples=0)
+    assert law.draws.shape == (0, 2) and all(map(math.isnan, sum(law.intervals, ())))
 
 
 # The law of quanta --------------------------------------------------------------------------------
@@ -281,7 +294,7 @@ M = [*range(1, 9)]
         (lambda: fit_joint(X * 2, X, Y * 2), r"data: got shape \(4,\), needs \(8,\)"),
         (
             lambda: fit_quanta(X, [9, 5, 2, 1.1], n_tasks=100, direction="data", after=0.3),
-            r"losses: got numbers in \[1.1, 9\], needs .* after = 0.3 and before = 1",
+            r"losses: got numbers nearest to .* e\^\d+, needs numbers near one",
         ),
         (lambda: fit_quanta(X, Y, n_tasks=1, direction="data"), "n_tasks: got 1, needs 2 or more"),
         (lambda: fit_joint([1] * 8, M, M), "parameters: got 1 different, needs 3 or more"),

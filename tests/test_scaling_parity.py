@@ -88,6 +88,8 @@ def test_seeds_decide():
         ({"n_bits": 1.5}, TypeError, "n_bits"),
         ({"k": 7}, ValueError, "k"),
         ({"alpha": math.nan}, ValueError, "alpha"),
+        ({"alpha": -1}, ValueError, "alpha"),
+        ({"alpha": 10.5}, ValueError, "alpha"),
         ({"seed": -1}, ValueError, "seed"),
     ],
 )

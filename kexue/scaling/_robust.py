@@ -41,7 +41,9 @@ class Resampling(NamedTuple):
 
 def resampling(number: Any, level: Any, generator: torch.Generator | None) -> Resampling:
     """Check the arguments ``resamples`` and ``level``."""
-    number, level = _check.integer("resamples", number, low=20), _check.real("level", level)
+    number, level = _check.integer("resamples", number, low=0), _check.real("level", level)
+    if 0 < number < 20:
+        raise ValueError(f"resamples: got {number}, needs 0 or at least 20")
     if not 0 < level < 1:
         raise ValueError(f"level: got {level:g}, needs a number between 0 and 1")
     return Resampling(number, level, generator)
@@ -78,6 +80,8 @@ def estimate(
         freedom = residuals.numel() - count
         spread = residuals.abs().median().item() / 0.6745 * math.sqrt(residuals.numel() / freedom)
         sigma = max(spread, SMALLEST)
+    if not how.number:
+        return Estimate(theta[0], theta[:0])
     data, times = logs, torch.ones(how.number, 1, 1, dtype=logs.dtype)
     if seeds > 1:
         chosen = torch.randint(seeds, (how.number, seeds), generator=how.generator)
@@ -96,10 +100,23 @@ def estimate(
 
 
 def interval(draws: Tensor, level: float) -> tuple[float, float]:
-    """The range that leaves out (1 - level) / 2 of the draws (R,) on either side."""
+    """The range that leaves out (1 - level) / 2 of the draws (R,) on either side; NaN of none."""
+    if not len(draws):
+        return math.nan, math.nan
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype)
     low, high = torch.quantile(draws, ends).tolist()
     return low, high
+
+
+def exp(name: str, power: float) -> float:
+    """e^power, a constant of the curve nearest to the numbers ``name``."""
+    try:
+        return math.exp(power)
+    except OverflowError as error:
+        raise ValueError(
+            f"{name}: got numbers nearest to a curve with a constant of e^{power:.0f}, needs "
+            "numbers near one of this kind"
+        ) from error
 
 
 def points(x: Any, y: Any, least: int, name: str = "y") -> tuple[Tensor, Tensor]:

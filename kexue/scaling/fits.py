@@ -17,7 +17,7 @@ from kexue import _check
 from kexue.scaling import _robust
 from kexue.scaling._sums import F64, power_sum
 from kexue.scaling.exponents import DIRECTIONS, learned_power
-from kexue.scaling.quanta import QuantaModel
+from kexue.scaling.quanta import LOWEST, QuantaModel
 
 __all__ = [
     "JointLaw",
@@ -104,7 +104,8 @@ def fit_power_law(
         x: (M,) positive numbers in any order, three or more different (four with ``floor``).
         y: (M,) positive numbers, or (S, M) from S seeds.
         floor: whether to fit a level >= 0 that x cannot go below.
-        resamples: data sets that the interval is made of. level: of the interval.
+        resamples: data sets that the interval is made of; 0 for none, an interval of NaN.
+        level: of the interval.
 
     Raises:
         TypeError, ValueError: numbers that are not positive and finite, too few points, shapes.
@@ -202,14 +203,9 @@ def fit_quanta(
     found = _robust.estimate(curve, losses.log(), starts, how, name="losses")
     alpha, log_n = found.theta.tolist()
     power = 1.0 if direction == "parameters" else rho * (alpha + 1)
-    try:
-        per_quantum = math.exp(middle - power * log_n)  # x / n there, or x / n^power
-    except OverflowError as error:
-        low, high = losses.aminmax()
-        raise ValueError(
-            f"losses: got numbers in [{low:g}, {high:g}], needs numbers near those between "
-            f"after = {like.after:g} and before = {like.before:g}"
-        ) from error
+    if n_tasks is None and alpha < LOWEST:
+        raise ValueError(f"losses: got numbers of alpha = {alpha:.3g}, needs {LOWEST:g} or more")
+    per_quantum = _robust.exp("losses", middle - power * log_n)  # x / n there, or x / n^power
     model = QuantaModel(alpha, n_tasks, before, after)
     if direction != "parameters":  # the frequency p_n decides
         per_quantum /= model.normalizer**rho
@@ -275,8 +271,8 @@ def fit_joint(
     return JointLaw(
         alpha_n=alpha_n,
         alpha_d=alpha_d,
-        a=math.exp(log_a + alpha_n * middle_n),
-        b=math.exp(log_b + alpha_d * middle_d),
+        a=_robust.exp("losses", log_a + alpha_n * middle_n),
+        b=_robust.exp("losses", log_b + alpha_d * middle_d),
         floor=math.exp(log_floor),
         intervals=tuple(_robust.interval(column, level) for column in draws.T),
         draws=draws,

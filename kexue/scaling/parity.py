@@ -38,7 +38,7 @@ class SparseParity:
         n_tasks: K, >= 1.
         n_bits: n, >= 1.
         k: size of each S_k, 1 <= k <= n.
-        alpha: of the frequencies, any finite number.
+        alpha: of the frequencies, -1 < alpha <= 10.
         seed: of the sets, >= 0; the K sets are distinct.
 
     Attributes:
@@ -46,7 +46,7 @@ class SparseParity:
         quanta: ``QuantaModel(alpha, n_tasks)``, the law of the tasks; task i is its quantum i + 1.
 
     Raises:
-        ValueError: if there are fewer than K such sets.
+        TypeError, ValueError: arguments out of these ranges; fewer than K such sets.
 
     >>> task = SparseParity(20, n_bits=20, k=2, alpha=0.4)
     >>> tasks, bits, labels = task.sample(5, torch.Generator().manual_seed(0))

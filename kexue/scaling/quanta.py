@@ -23,6 +23,7 @@ from kexue.scaling.exponents import learned_power
 
 __all__ = ["QuantaModel"]
 
+LOWEST = 1e-4  # alpha without a last quantum: zeta(1 + alpha) is 1 / alpha, of 1 + alpha rounded
 LARGEST = 2**53  # the last whole number before float64 leaves some out
 BLOCK = 2**22  # terms at a time
 
@@ -33,10 +34,11 @@ class QuantaModel:
 
     After the first n are learned the mean loss is L_n = a + (b - a) sum_{k>n} p_k (eq-scale-loss).
     What is asked of a model is answered in float64, exactly to rounding: relative errors of 1e-14,
-    with n up to 10^15.
+    with n up to 10^15; without a last quantum alpha is rounded with 1 + alpha, so that Z's error
+    is 1e-16 / alpha where that is more.
 
     Args:
-        alpha: > 0; with finitely many quanta > -1, so that the first is used most. At most 10.
+        alpha: >= 1e-4; with finitely many quanta > -1, so that the first is used most. At most 10.
             (The public code of the paper calls alpha + 1 ``alpha``.)
         n_tasks: K, how many quanta there are; by default there is no last one.
         before, after: loss of a sample, b and a, before and after its quantum is learned (bits).
@@ -58,10 +60,12 @@ class QuantaModel:
 
     def __post_init__(self) -> None:
         alpha = _check.real("alpha", self.alpha, high=10)
-        low = 0 if self.n_tasks is None else -1
-        if not alpha > low:
-            many = "infinitely many quanta" if self.n_tasks is None else "frequencies that fall"
-            raise ValueError(f"alpha: got {alpha:g}, needs a number > {low} for {many}")
+        if self.n_tasks is None and alpha < LOWEST:
+            raise ValueError(
+                f"alpha: got {alpha:g}, needs a number >= {LOWEST:g} for infinitely many quanta"
+            )
+        if not alpha > -1:
+            raise ValueError(f"alpha: got {alpha:g}, needs a number > -1 for frequencies that fall")
         if self.n_tasks is not None:
             n_tasks = _check.integer("n_tasks", self.n_tasks, 1, LARGEST)
             object.__setattr__(self, "n_tasks", n_tasks)
@@ -233,7 +237,7 @@ class QuantaModel:
         law. Takes some 0.1 s a data set at K = 10^6.
 
         Args:
-            sizes: whole numbers D >= 1. examples: tau >= 1.
+            sizes: whole numbers D >= 1. examples: tau >= 1. generator: on any device.
 
         >>> model, draw = QuantaModel(0.6, 10**4), torch.Generator().manual_seed(0)
         >>> model.threshold_losses([100, 10_000, 1_000_000], 20, generator=draw)
@@ -244,7 +248,9 @@ class QuantaModel:
         examples = _check.integer("examples", examples, low=1)
         sizes = _check.tensor("sizes", sizes, floating=False)
         p = self.frequency(torch.arange(1, self.n_tasks + 1)).numpy()
-        draw = np.random.default_rng(torch.randint(2**62, (), generator=generator).item())
+        device = None if generator is None else generator.device
+        seed = torch.randint(2**62, (), generator=generator, device=device).item()
+        draw = np.random.default_rng(seed)
         rest = []
         for size in sizes.flatten().tolist():
             counts = draw.multinomial(_check.integer("sizes", size, low=1), p)
