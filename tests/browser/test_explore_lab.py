@@ -107,7 +107,11 @@ def server(tmp_path_factory):
         yield address
     finally:
         process.terminate()
-        process.wait(60)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # it waits for kernels on a busy machine
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture
