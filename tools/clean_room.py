@@ -226,6 +226,15 @@ def texts(cell: nbformat.NotebookNode) -> list[str]:
     return [printed, *(text for text in said if "kx-explorer" not in text)]
 
 
+def published(folder: Path, only: list[str]) -> list[Path]:
+    """The notebooks that ``make colab`` wrote into a folder, or those of them with these slugs."""
+    paths = [p for p in sorted(folder.rglob("*.ipynb")) if p.parent.name[0] != "."]
+    paths = [p for p in paths if not only or p.stem in only]
+    if not paths:
+        raise SystemExit(f"{folder} holds no such notebook: run make colab")
+    return paths
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 if a stranger gets through every notebook."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -234,10 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", default=shutil.which("python3.13") or sys.executable)
     parser.add_argument("--store", action="store_true", help=f"write {RECORD.name}")
     options = parser.parse_args(arguments)
-    paths = [p for p in sorted(NOTEBOOKS.rglob("*.ipynb")) if p.parent.name[0] != "."]
-    paths = [p for p in paths if not options.only or p.stem in options.only]
-    if not paths:
-        raise SystemExit(f"{NOTEBOOKS} holds no such notebook: run make colab")
+    paths = published(NOTEBOOKS, options.only)
     faults, record = [], {}
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Repository)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from kexue import _run_card, runtime  # noqa: E402  (the folder above is where it is found)
-from tools.clean_room import NOTEBOOKS, Repository, build_wheel  # noqa: E402
+from tools.clean_room import NOTEBOOKS, Repository, build_wheel, published  # noqa: E402
 
 RECORD = ROOT / "tools" / "gpu_room.json"
 LONGEST = 300.0  # seconds of the cells that use the GPU, at most
@@ -243,10 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--preset", choices=("full", "quick"), default="full")
     parser.add_argument("--store", action="store_true", help=f"write {RECORD.name}")
     options = parser.parse_args(arguments)
-    paths = [p for p in sorted(NOTEBOOKS.rglob("*.ipynb")) if p.parent.name[0] != "."]
-    paths = [p for p in paths if not options.only or p.stem in options.only]
-    if not paths:
-        raise SystemExit(f"{NOTEBOOKS} holds no such notebook: run make colab")
+    paths = published(NOTEBOOKS, options.only)
     where = runtime.device()
     if where.type != "cuda" and (options.store or options.preset == "full"):
         raise SystemExit("no GPU here: --preset quick, without --store, tries this tool on a CPU")
