@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from _diffusions import BOX, FINE, WELL
 from _dimensions import one_dimension
-from _table import Row, cpu_seconds, peer, report
+from _table import Median, Row, cpu_seconds, peer, report
 
 from kexue.fokker_planck import (
     FiniteVolumes,
@@ -42,10 +42,10 @@ BIAS = 1e-3  # of Platen's step and Euler's
 TOLERANCES = (1e-3, 3e-4)  # relative, of an expectation in d dimensions
 
 
-def median_seconds(fn: Callable[[], Any], repeats: int) -> float:
+def median_seconds(fn: Callable[[], Any], repeats: int) -> Median:
     """Median CPU seconds of a call, after one that does not count."""
     fn()
-    return statistics.median(cpu_seconds(fn, repeats)[1])
+    return Median(cpu_seconds(fn, repeats)[1])
 
 
 # 1. A density ----------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def solve(cells: int, steps: int) -> np.ndarray:
     return p.numpy() * grid.volume
 
 
-def solve_seconds(cells: int, steps: int) -> tuple[float, float]:
+def solve_seconds(cells: int, steps: int) -> tuple[Median, Median]:
     """CPU seconds of ``solve``, and of its last part alone: the rates and steps."""
     grid = FiniteVolumes(WELL, [(-BOX, BOX, cells)])
     start = grid.project(known.start_density, points=1, tolerance=0.01)
@@ -105,7 +105,7 @@ def particles(n: int, law: np.ndarray, bias: dict[int, float]) -> dict:
         "bias_l1": bias[steps],
         "l1": error,
         "least_l1": min(found)[0],
-        "seconds": statistics.median(seconds),
+        "seconds": Median(seconds),
     }
 
 
@@ -139,14 +139,14 @@ def density(law: np.ndarray, density_at: Callable) -> tuple[list[Row], dict]:
             error = known.l1_of_particles(y, law)[0]
             assert abs(error / cloud["l1"] - 1) < 0.4, f"{name}: L1 {error}"
             bar = 1e4 if "torchsde" in name else None
-            peers[name] = statistics.median(times), error, bar
+            peers[name] = Median(times), error, bar
         # Cells have to reach the smallest error of any run.
         cells, few = fewest(min(cloud["least_l1"], *(error for _, error, _ in peers.values())), law)
         ours, bare = solve_seconds(cells, few)
         reached = known.l1(solve(cells, few), law)
         for name, (seconds, error, bar) in peers.items():
             label = f"density, error of 1e{len(str(n)) - 1} paths"
-            rows.append(Row(label, name, "CPU s", seconds, ours, bar))
+            rows.append(Row(label, name, "CPU s", seconds, ours, bar, bar and 10 * bar))
             rows.append(Row("  without set-up", "", "CPU s", seconds, bare))
             rows.append(Row("", "", "L1", error, reached, 1.0))
         cloud |= {"cells": cells, "cell_steps": few, "cells_l1": reached, "cells_seconds": ours}
@@ -175,7 +175,7 @@ def compared(runs: dict[str, Callable[[], torch.Tensor]], exact: dict, biases: d
     for _ in range(5):
         for name, run in runs.items():
             times[name] += cpu_seconds(run, 1)[1]
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
+    return {name: Median(seconds) for name, seconds in times.items()}
 
 
 def steps_compared(exact: dict[str, float]) -> list[Row]:

@@ -8,11 +8,10 @@ sets against 1,000 calls. CPU seconds on one thread, medians. About a minute.
 from __future__ import annotations
 
 import math
-import statistics
 import sys
 
 import torch
-from _table import Row, cpu_seconds, peer, report
+from _table import Median, Row, cpu_seconds, peer, report
 from torch import Tensor
 
 from kexue.density import FourierDensity
@@ -38,11 +37,10 @@ def log_probs(rows: list[Row]) -> None:
     }
     with torch.no_grad():
         law.log_prob(y)
-        ours = statistics.median(cpu_seconds(lambda: law.log_prob(y), 15)[1])
+        ours = Median(cpu_seconds(lambda: law.log_prob(y), 15)[1])
         for (name, flow), bar in zip(flows.items(), (3, None), strict=True):
             flow().log_prob(y[:, None])
-            theirs = cpu_seconds(lambda flow=flow: flow().log_prob(y[:, None]), 7)[1]
-            theirs = statistics.median(theirs)
+            theirs = Median(cpu_seconds(lambda flow=flow: flow().log_prob(y[:, None]), 7)[1])
             rows.append(Row("log_prob, 10^6 points, N = 32", name, "CPU s", theirs, ours, bar))
 
 
@@ -71,8 +69,7 @@ def batches(rows: list[Row]) -> None:
             gap = together.log_prob(x.T)[:, i].mean() - alone[i].log_prob(x[i]).mean()
             assert gap.abs() < 1e-4, f"density {i}: {gap} nats a point apart"
         name = f"1,000 fits of {n} points, N = {terms}"
-        ours = statistics.median(times)
-        rows.append(Row(name, "one at a time", "CPU s", single[0], ours, bar))
+        rows.append(Row(name, "one at a time", "CPU s", Median(single), Median(times), bar))
 
 
 def main() -> int:
