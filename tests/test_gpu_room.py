@@ -15,12 +15,12 @@ TORCH = """
 from types import SimpleNamespace as NS
 __version__, version, limits, held = "2.11.0", NS(cuda="13.0"), {}, [0, 0]
 def touch(mb):
-    held[0], held[1] = held[0] + 1, max(held[1], mb)
+    held[0], held[1] = held[0] + 1e6 * mb, max(held[1], mb)
 def attention(enabled):
     limits["flash"] = enabled
 cuda = NS(
     is_initialized=lambda: held[0] > 0, is_available=lambda: True, synchronize=lambda: None,
-    memory_stats=lambda: {"allocation.all.allocated": held[0]},
+    memory_stats=lambda: {"allocated_bytes.all.allocated": held[0]},
     max_memory_allocated=lambda: 1e6 * held[1],
     reset_peak_memory_stats=lambda: held.__setitem__(1, 0),
     get_device_properties=lambda k: NS(total_memory=60e9), get_device_capability=lambda: (9, 0),

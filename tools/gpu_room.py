@@ -2,20 +2,21 @@
 
 ``python tools/gpu_room.py`` (``make gpu-room``) builds a wheel of the book's package, puts it,
 without what it depends on, into a folder of its own, and runs each notebook of ``_build/colab``
-from an empty folder as Colab would: nothing else is installed or replaced, stored results come
-from a server on this machine. It fails if a notebook fails, or if the cells that use the GPU take
-more than five minutes. ``--store`` keeps what was measured in ``tools/gpu_room.json``, notebook by
-notebook, which the run lines and the status page show.
+from an empty folder as Colab would: with two CPU cores, nothing else is installed or replaced,
+stored results come from a server on this machine. It fails if a notebook fails, or if the cells
+that use the GPU take more than five minutes. ``--store`` keeps what was measured in
+``tools/gpu_room.json``, notebook by notebook, which the run lines and the status page show.
 
-``--t4`` rehearses a T4, the GPU that Colab gives away, on a larger one: at most 15 GB, two CPU
-cores, float16 (torch is told compute capability 7.5), no flash attention, no TF32, nothing
-compiled. What a T4 itself would take is then estimated, and said to be an estimate:
+``--t4`` rehearses a T4, the GPU that Colab gives away, on a larger one: at most 15 GB, float16
+(torch is told compute capability 7.5), no flash attention, no TF32, nothing compiled. What a T4
+itself would take is then estimated, and said to be an estimate:
 
     T4 seconds = busy * (bandwidth of this GPU / bandwidth of a T4) + (seconds - busy) * 2
 
-``busy`` are the seconds in which the GPU computed (nvidia-smi's utilization, summed over time);
-networks as small as the book's are bound by memory, so they scale with its bandwidth. The rest is
-Python, launches and arithmetic on the CPU, and 2 is our guess for the slower cores of Colab's.
+``busy`` are the seconds in which the GPU computed (nvidia-smi's utilization, summed over time; 0 if
+no cell used it); networks as small as the book's are bound by memory, so they scale with its
+bandwidth. The rest is Python, launches and arithmetic on the CPU, and 2 is our guess for the slower
+cores of Colab's.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from tools.clean_room import NOTEBOOKS, Repository, build_wheel, published  # no
 RECORD = ROOT / "tools" / "gpu_room.json"
 LONGEST = 300.0  # seconds of the cells that use the GPU, at most
 SHOWN = 1.0  # seconds of a cell from which on the record names it
+CORES = 2  # as many as Colab gives
 # GB/s of the data sheets (H100 and H200: SXM), and how much slower a core of Colab's is taken to be
 BANDWIDTH = {"H100": 3350, "H200": 4800, "A100": 2039, "L4": 300, "T4": 320}
 SLOWER_CORE = 2.0
@@ -74,8 +76,8 @@ def _taken(before=[0]):
     used, peak = False, 0.0
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
-        count = torch.cuda.memory_stats().get("allocation.all.allocated", 0)
-        used, before[0] = count > before[0], count
+        count = torch.cuda.memory_stats().get("allocated_bytes.all.allocated", 0)
+        used, before[0] = count > before[0] + 1e6, count  # to ask for the device takes 512 bytes
         peak = torch.cuda.max_memory_allocated() / 1e6
         torch.cuda.reset_peak_memory_stats()
     print(_json.dumps({{"at": _time.monotonic(), "gpu": used, "peak": round(peak, 1)}}))
@@ -136,7 +138,7 @@ def utilization(every: float = 0.2) -> Iterator[list[float]]:
 
 
 @contextmanager
-def cores(most: int | None) -> Iterator[None]:
+def cores(most: int = CORES) -> Iterator[None]:
     """Let what is started meanwhile, and all its threads, use so many CPU cores at most."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(before)[:most])
@@ -174,7 +176,7 @@ def run(path: Path, site: Path, scratch: Path, preset: str, t4: bool) -> dict:
         resources={"metadata": {"path": str(empty)}},
     )
     start = time.monotonic()
-    with utilization() as seen, cores(2 if t4 else None):
+    with utilization() as seen, cores():
         try:
             client.execute(env=environment)
         except nbclient.exceptions.CellExecutionError as error:
@@ -199,6 +201,7 @@ def record(nb: NotebookNode, seconds: float, busy: float | None) -> dict:
         peak = max(peak, after["peak"])
         if took >= SHOWN or after["gpu"]:
             named[cell.id] = [round(took, 1), after["peak"]]
+    busy = busy if on_gpu else 0.0  # then others did what nvidia-smi saw
     return {
         "seconds": round(seconds, 1),
         "gpu_seconds": round(on_gpu, 1),
