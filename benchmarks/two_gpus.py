@@ -5,8 +5,9 @@
 Trains the U-Net on the characters and the language model on text, as one process and then as
 several under ``torchrun``, with the same seed and the same batch for all together. In float32 the
 loss curves have to agree to rounding; in half precision, and recorded as a CUDA graph, which is how
-the chapters' results are made, speed is what counts. Without two GPUs it does a few steps in two
-processes on the CPU: the curves are compared, the speed says nothing.
+the chapters' results are made, speed is what counts. The bar for how far two curves may part is a
+tenth of how much a curve moves from one step to the next. Without two GPUs it does a few steps in
+two processes on the CPU, stores nothing, and its times say nothing.
 """
 
 from __future__ import annotations
@@ -17,25 +18,30 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 
 import torch
+from _table import Median, Row, report, show
 
 from kexue import _processes, data, nets, runtime, schedule
 
 FULL = {
-    "unet": dict(model=dict(channels=(40, 80, 120), join="add"), steps=120, batch=1024),
-    "language": dict(model=dict(width=384, heads=6, depth=6, context=256), steps=120, batch=128),
+    "unet": dict(model=dict(channels=(40, 80, 120), join="add"), steps=60, batch=1024),
+    "language": dict(model=dict(width=384, heads=6, depth=6, context=256), steps=60, batch=128),
 }
 SMOKE = {
     "unet": dict(model=dict(channels=(8, 16), blocks=1), steps=6, batch=8),
     "language": dict(model=dict(width=16, heads=2, depth=1, context=8), steps=6, batch=8),
 }
+NAMES = {"unet": "U-Net", "language": "language model"}
 WARM = 20  # steps before the clock starts, at most a third of them
+EVERY = 4  # steps for one reading of the clock
 
 
 def losses(name: str, how: str, recipe: dict) -> dict:
-    """Train; the loss of every step, and steps a second once warm."""
+    """Train; the loss of every step, and seconds a step once warm, read several times."""
     where = runtime.device()
     precision = torch.float32 if how == "float32" else runtime.precision()
     runtime.seed_everything(0)
@@ -44,20 +50,20 @@ def losses(name: str, how: str, recipe: dict) -> dict:
         law = schedule.cosine(T=1000)
         model = nets.UNet(1, **recipe["model"], schedule=law).to(where)
         x0 = data.load("hanzi", "train").x.to(where)
-        options |= dict(graph=how == "graph")
+        options |= dict(graph=how == "CUDA graph")
         run = nets.train(model, x0, law, lr=2e-3, **options)
     else:
         model = nets.LanguageModel(**recipe["model"]).to(where)
         text = data.text("stdlib", "train").tokens.to(where)
         run = nets.train_language(model, text, lr=1e-3, **options)
-    curve, warm = [], min(WARM, recipe["steps"] // 3)
+    curve, read, warm = [], [], min(WARM, recipe["steps"] // 3)
     for step, loss in run:
         curve.append(loss)
-        if step == warm:
+        if step >= warm and (step - warm) % EVERY == 0:
             loss.item()  # waits for the device
-            start = time.perf_counter()
-    curve = torch.stack(curve).tolist()
-    return {"losses": curve, "rate": (recipe["steps"] - warm) / (time.perf_counter() - start)}
+            read.append(time.perf_counter())
+    seconds = [(after - before) / EVERY for before, after in pairwise(read)]
+    return {"losses": torch.stack(curve).tolist(), "seconds": seconds}
 
 
 def started(processes: int, name: str, how: str) -> dict:
@@ -72,8 +78,19 @@ def started(processes: int, name: str, how: str) -> dict:
         return json.loads(out.read_text(encoding="utf-8"))
 
 
-def main() -> None:
-    """Print a table; with ``--part``, be one of the processes."""
+def compare(name: str, how: str, many: int) -> list[Row]:
+    """Train by one process and by ``many``: their times, and how far their losses part."""
+    one, all_ = started(1, name, how), started(many, name, how)
+    curve = one["losses"]
+    apart = max(abs(a - b) / a for a, b in zip(curve, all_["losses"], strict=True))
+    moves = [abs(a - b) / a for a, b in pairwise(curve)]
+    path, times = f"{NAMES[name]}, {how}", [Median(run["seconds"]) for run in (one, all_)]
+    rows = [Row(path, f"one process, we: {many}", "s / step", *times, aim=many)]
+    return [*rows, Row("  losses part by at most", "-", "relative", None, apart, mean(moves) / 10)]
+
+
+def main() -> int:
+    """Print and store a table; with ``--part``, be one of the processes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", nargs=3, metavar=("MODEL", "HOW", "FILE"))
     part = parser.parse_args().part
@@ -83,25 +100,19 @@ def main() -> None:
         found = losses(*part[:2], recipes[part[0]])
         if _processes.rank() == 0:
             Path(part[2]).write_text(json.dumps(found), encoding="utf-8")
-        return
-    many = max(2, gpus)
-    where = f"{gpus} x {torch.cuda.get_device_name()}" if gpus > 1 else "CPU, a few steps"
-    print(f"1 against {many} processes ({where}), torch {torch.__version__}")
+        return 0
     kinds = [("unet", "float32"), ("language", "float32")]
     if gpus > 1:
-        kinds += [("unet", "half"), ("unet", "graph"), ("language", "half")]
+        kinds += [("unet", "half"), ("language", "half"), ("unet", "CUDA graph")]
+    rows = []
     for name, how in kinds:
-        one, all_ = started(1, name, how), started(many, name, how)
-        pairs = list(zip(one["losses"], all_["losses"], strict=True))
-        apart = max(abs(a - b) / a for a, b in pairs)
-        moves = [abs(a - b) / a for a, (b, _) in zip(one["losses"][:-1], pairs[1:], strict=True)]
-        print(
-            f"{name:9} {how:8} {one['rate']:7.2f} -> {all_['rate']:7.2f} steps/s, "
-            f"{all_['rate'] / one['rate']:.2f} times as fast; losses apart by {apart:.1e} at most "
-            f"(from step to step they move by {sum(moves) / len(moves):.1e})",
-            flush=True,
-        )
+        rows += compare(name, how, max(2, gpus))
+        show(row.stored() for row in rows[-2:])
+    if gpus < 2:
+        return sum(not row.met for row in rows)
+    how = {f"{kind}_{key}": r[key] for kind, r in FULL.items() for key in ("steps", "batch")}
+    return report("two_gpus", rows, precision="float32, bfloat16", gpus=gpus, **how)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
