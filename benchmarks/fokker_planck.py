@@ -147,8 +147,8 @@ def density(law: np.ndarray, density_at: Callable) -> tuple[list[Row], dict]:
         for name, (seconds, error, bar) in peers.items():
             label = f"density, error of 1e{len(str(n)) - 1} paths"
             rows.append(Row(label, name, "CPU s", seconds, ours, bar, bar and 10 * bar))
-            rows.append(Row("  without set-up", "", "CPU s", seconds, bare))
             rows.append(Row("", "", "L1", error, reached, 1.0))
+            rows.append(Row("  without set-up", "", "CPU s", seconds, bare))
         cloud |= {"cells": cells, "cell_steps": few, "cells_l1": reached, "cells_seconds": ours}
         cloud |= {"cells_seconds_without_setup": bare}
     return rows, {"particles": clouds, "cells": grids}

@@ -168,7 +168,6 @@ def main() -> int:
             unit,
             took["loop"] * more,
             took["ours"],
-            1e4,
         ),
     ]
     name = "softmax_noise" if DEVICE.type == "cpu" else f"softmax_noise_{DEVICE.type}"

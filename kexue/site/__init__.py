@@ -12,6 +12,7 @@ so another book can use it as it stands.
 ``ledger``      a mark beside every numbered equation, and the page of them all
 ``notation``    the page of symbols out of the chapters' tables; what a symbol is, on the spot
 ``status``      what it takes to run each notebook, from stored records
+``speed``       tables and plots of the stored benchmarks; ``speed_draw`` draws
 ``exercises``   the parts of an exercise: statement, hint, solution
 ``sheets``      exercises and solutions to print, cut out of the chapters
 ``slips``       steps of a chapter with a planted error, to be found
@@ -66,11 +67,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
         paper,
         sheets,
         slim,
+        speed,
         status,
         typography,
     )
 
-    content = figures, ledger, status, notation, sheets, decks, explorers, typography
+    content = figures, ledger, status, speed, notation, sheets, decks, explorers, typography
     around = landing, labels, launch, head, offline, paper, slim
     for part in (assets, pages, math, *content, *around):
         part.setup(app)
