@@ -67,7 +67,7 @@ def nodes(law: Noise) -> tuple[Tensor, Tensor]:
 
 def transform(law: Noise, y: Tensor) -> Transform:
     """``Transform`` of the law at points ``y`` in float64, in the shape of ``y``."""
-    eps, weights = nodes(law)
+    eps, weights = (part.to(y.device) for part in nodes(law))
     w = torch.exp(y[..., None] + eps)
     kept, lost = torch.exp(-w) @ weights, -torch.expm1(-w) @ weights
     log_phi = torch.where(lost < 0.5, torch.log1p(-lost), kept.log())

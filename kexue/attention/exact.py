@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from kexue.attention._transform import F64, Transform, nodes, transform
 from kexue.attention.measures import rows_and_values
@@ -33,8 +34,8 @@ STEP = 0.25  # of the grid of logits
 EVERY = 2  # ln t is summed in steps twice as long: its integrands are as smooth as that
 STENCIL = 8  # grid points to which a key is given: Lagrange's polynomials of degree 7
 DEEPEST = 85.0  # nats below the heaviest key; farther down, float32 has no weights
-SIZE = {"cpu": 2**20}  # numbers in a block of rows; 2**27 on other devices
-ROWS = 256
+SIZE = {"cpu": 2**20}  # numbers in a block; 2**27 on other devices
+ROWS = {"cpu": 256}  # rows that share the work on the laws; 2**13 on other devices
 
 
 class Moments(NamedTuple):
@@ -73,18 +74,19 @@ def sweep(logits: Tensor, v: Tensor, laws: Sequence[Noise]) -> Moments:
     s = s.expand(*lead, *s.shape[-2:]).reshape(-1, *s.shape[-2:])
     v = v.expand(*lead, *v.shape[-2:]).reshape(-1, *v.shape[-2:])
     s = s.log_softmax(-1)
-    top = s.max()
-    depth = (top - s[s > -math.inf].min()).item()
+    top = s.max().item()
+    depth = top - s[s > -math.inf].min().item()
     if depth > DEEPEST:
         raise ValueError(
             f"logits: got keys {depth:.0f} nats below the heaviest, needs at most {DEEPEST:.0f}; "
             "hide such keys with -inf"
         )
     grid = math.ceil(depth / STEP) + STENCIL
-    tables = [_table(law, grid, top) for law in laws]
-    # Rows are gathered a few at a time, in the cache; then a few hundred share the work on a law.
-    block = max(1, SIZE.get(s.device.type, 2**27) // (grid * s.shape[-1]))
-    heads = max(1, ROWS // s.shape[-2])
+    tables = _tables(laws, grid, top, s)
+    # Rows are gathered a few at a time, in the cache; a few hundred then share the work on laws.
+    kind = s.device.type
+    size, rows = SIZE.get(kind, 2**27), ROWS.get(kind, 2**13)
+    block, heads = max(1, size // (grid * s.shape[-1])), max(1, rows // s.shape[-2])
     parts = []
     for some, values in zip(s.split(heads), v.split(heads), strict=True):
         gathered = [
@@ -92,14 +94,14 @@ def sweep(logits: Tensor, v: Tensor, laws: Sequence[Noise]) -> Moments:
             for head, value in zip(some, values, strict=True)
             for part in head.split(block)
         ]
-        parts.append(_moments(torch.cat(gathered), tables))
+        parts.append(_moments(torch.cat(gathered), *tables, size))
     shape = (len(laws), *lead, s.shape[-2])
     mse = torch.cat([mse for mse, _ in parts], 1).reshape(shape)
     bias = torch.cat([bias for _, bias in parts], 1).reshape(*shape, v.shape[-1])
     return Moments(mse[..., 0], bias[..., 0, :]) if single else Moments(mse, bias)
 
 
-def _gather(s: Tensor, v: Tensor, top: Tensor, grid: int) -> Tensor:
+def _gather(s: Tensor, v: Tensor, top: float, grid: int) -> Tensor:
     """Rows of log weights (R, n) and values (n, D), gathered on logits top, top - STEP, ...:
     sums of p times v - o, |v - o|^2 and 1, shape (R, G, D + 2).
 
@@ -109,8 +111,9 @@ def _gather(s: Tensor, v: Tensor, top: Tensor, grid: int) -> Tensor:
     v = v - v.mean(0)
     o = (p @ v)[:, None]
     place = ((top - s) / STEP).clamp(max=grid - STENCIL)  # hidden keys
-    near = int(place.min().item())  # where these rows begin and how far they go
-    size = math.ceil(place.max().item()) - near + STENCIL
+    ends = torch.stack(place.aminmax()).tolist()  # where these rows begin and how far they go
+    near = int(ends[0])
+    size = math.ceil(ends[1]) - near + STENCIL
     place -= near
     first = (place.floor() - (STENCIL // 2 - 1)).clamp(min=0)
     index = first.long()[:, None] + torch.arange(STENCIL, device=s.device)[:, None]
@@ -135,38 +138,50 @@ def _shares(x: Tensor, p: Tensor) -> Tensor:
     return torch.stack([a * b / c for a, b, c in zip(below, above, scale, strict=True)], 1)
 
 
-def _table(law: Noise, grid: int, top: Tensor) -> tuple[Tensor, Transform]:
-    """Times t (M,), and the law's functions at ln t + logit of a grid point, (M, G)."""
-    eps, weights = nodes(law)
-    deep = grid * STEP if eps.isinf().any() else 0.0  # where the last key may be a light one
-    eps = eps[eps.isfinite() & (weights > 1e-17)]
-    low = -max(eps.max().item(), 0) - 18
-    count = math.ceil((5 - eps.min().item() + deep - low) / STEP)
-    # All that ln t + logit can be, top aside: rows are read from it.
-    log_t = low + STEP * torch.arange(-grid + 1, count, dtype=F64)
-    functions = transform(law, log_t + top.item())
-    found = (part.unfold(0, grid, EVERY).flip(-1) for part in functions)
-    log_phi, first, variance = (part.to(top) for part in found)
+def _tables(laws: Sequence[Noise], grid: int, top: float, like: Tensor) -> tuple[Tensor, Transform]:
+    """Times t (K, M), and the laws' functions at ln t + logit of a grid point, (K, M, G).
+
+    Zeros fill up what a law has less than M: at t = 0 nothing is added.
+    """
     # The sums have one p: the second one of p^2 is a function of the logit, too.
-    weight = torch.exp(top - STEP * torch.arange(grid, device=top.device))
-    t = torch.exp(log_t[grid - 1 :: EVERY]).to(top)
-    return t, Transform(log_phi, first, variance * weight)
+    weight = torch.exp(top - STEP * torch.arange(grid, device=like.device, dtype=F64))
+    times, functions = [], []
+    for law in laws:
+        eps, weights = nodes(law)
+        deep = grid * STEP if eps.isinf().any() else 0.0  # where the last key may be a light one
+        eps = eps[eps.isfinite() & (weights > 1e-17)]
+        low = -max(eps.max().item(), 0) - 18
+        count = math.ceil((5 - eps.min().item() + deep - low) / STEP)
+        # All that ln t + logit can be, top aside: rows are read from it.
+        log_t = low + STEP * torch.arange(-grid + 1, count, device=like.device, dtype=F64)
+        found = (part.unfold(0, grid, EVERY).flip(-1) for part in transform(law, log_t + top))
+        log_phi, first, variance = found
+        times.append(torch.exp(log_t[grid - 1 :: EVERY]))
+        functions.append(torch.stack([log_phi, first, variance * weight], 1))
+    t, parts = (pad_sequence(some, batch_first=True).to(like) for some in (times, functions))
+    return t, Transform(*parts.unbind(2))
 
 
-def _moments(sums: Tensor, tables: list) -> tuple[Tensor, Tensor]:
+def _moments(sums: Tensor, t: Tensor, table: Transform, size: int) -> tuple[Tensor, Tensor]:
     """Mean square (K, R) and mean (K, R, D) of o~ - o, from sums on the grid."""
     pull, square, mass = sums[..., :-2], sums[..., -2], sums[..., -1]
-    columns = pull.transpose(0, 1).contiguous()  # (G, R, D), so that a law takes one product
-    mse, bias = [], []
-    for t, (log_phi, first, variance) in tables:
-        chance = torch.exp(t * (mass @ log_phi.mT)) * STEP * EVERY  # prod_i phi d ln t, (R, M)
-        total, spread = t * (mass @ first.mT), t**2 * (square @ variance.mT)
-        # The times that matter for some row, judged by two sums that are quickly had.
-        sizes = torch.stack([chance * total.square(), chance * spread])
-        live = (sizes > 1e-9 * sizes.amax(-1, keepdim=True)).any(0).any(0)
-        chance, spread, first = chance[:, live], spread[:, live], t[live, None] * first[live]
-        moved = torch.linalg.vector_norm(torch.tensordot(first, columns, 1), dim=-1)  # (M, R)
-        found = (chance * (moved.mT.square() + spread)).sum(-1)
-        mse.append(found.clamp(min=0))  # what is negative here is rounding: a row of one key
-        bias.append(((chance @ first)[:, None] @ pull)[:, 0])
-    return torch.stack(mse), torch.stack(bias)
+    log_phi, first, variance = table
+    t = t[:, None]
+    chance = torch.exp(t * (mass @ log_phi.mT)) * STEP * EVERY  # prod_i phi d ln t, (K, R, M)
+    total, spread = t * (mass @ first.mT), t**2 * (square @ variance.mT)
+    first = t.mT * first
+    # The times that matter for some row, judged by two sums that are quickly had.
+    sizes = torch.stack([chance * total.square(), chance * spread])
+    live = (sizes > 1e-9 * sizes.nan_to_num(0).amax(-1, keepdim=True)).any(2).any(0)  # (K, M)
+    first = first.masked_fill(~live[..., None], 0)  # where t is beyond float32, too
+    chance, spread = (part.masked_fill(~live[:, None], 0) for part in (chance, spread))
+    columns = pull.transpose(0, 1).flatten(1)  # (G, R D), so that many times take one product
+    some = max(1, size // columns.shape[1])
+    moved = [
+        (part @ columns).unflatten(1, (len(pull), -1)).square().sum(-1)
+        for part in first[live].split(some)
+    ]
+    spread.mT[live] += torch.cat(moved)
+    mse = (chance * spread).sum(-1)
+    bias = (chance @ first).transpose(0, 1) @ pull  # (R, K, D)
+    return mse.clamp(min=0), bias.transpose(0, 1)  # below 0 is rounding: a row of one key
