@@ -162,7 +162,7 @@ def report(
         shown = ARTIFACTS / artifact / f"{name}.json"
         shown.parent.mkdir(exist_ok=True)
         shown.write_text(text)
-        card.files |= {shown.name: _run_card.sha256(shown)}
+        card.files[shown.name] = _run_card.sha256(shown)
         card.to_json(shown.with_name("card.json"))
     return sum(not row.met for row in rows)
 

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from dataclasses import fields
+from hashlib import sha256
 
 import pytest
 from bs4 import BeautifulSoup
@@ -56,6 +57,22 @@ def test_a_row_says_what_its_times_say():
     alone = bench.Row("fit", "-", "CPU s", None, 2.0, bar=1.9)
     assert alone.ratio is alone.spread is None and not alone.met
     assert json.loads(json.dumps(made.stored()))["repeats"] == {"theirs": 5}
+
+
+def test_what_is_reported_is_stored_with_its_card(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(bench, "ARTIFACTS", tmp_path)
+    rows = [bench.Row("fit", "Adam", "CPU s", 3.0, 1.0, 2), bench.Row("", "", "KL", 1.0, 2.0, 1)]
+    assert bench.report("toy", rows, "shelf", "float64", {"digits": "00ff"}, curves={}) == 1
+    assert capsys.readouterr().out.count("MISSED") == 1
+    stored = json.loads((tmp_path / "results" / "toy.json").read_text())
+    assert stored["card"]["metrics"] == {"data_sha256": {"digits": "00ff"}}
+    assert stored["card"]["precision"] == "float64" and stored["about"]["curves"] == {}
+    assert [found["met"] for found in stored["rows"]] == [True, False]
+    shown = tmp_path / "shelf" / "toy.json"
+    assert json.loads(shown.read_text()) == stored
+    card = RunCard.from_json(shown.with_name("card.json"))
+    assert card.files == {"toy.json": sha256(shown.read_bytes()).hexdigest()}
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -128,7 +145,8 @@ def test_the_page_shows_every_result_and_says_why_a_bar_is_missed(tmp_path):
                     text.startswith(f"{speed_rows.number(found['ratio'])} times") for text in shown
                 )
             missed += not found["met"]
-    assert len(page.select(".kx-misses dt")) == missed
+    said = "".join(term.text for term in page.select(".kx-misses dt"))
+    assert len(re.findall("by a factor", said)) == missed
     assert all(len(said.text.split()) > 8 for said in page.select(".kx-misses dd"))
     said = re.findall(r"^```\{speed\} (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(RESULTS) <= set(" ".join(said).split()), "a result that the page does not show"
@@ -141,7 +159,7 @@ def test_a_row_a_miss_and_a_card_in_words(tmp_path):
     results = {"toy_cuda": {"card": CARD, "about": {}, "rows": rows}}
     page, warnings = build(tmp_path, "# A\n\n```{speed} toy_cuda\nAdam\n: Because.\n```\n", results)
     assert not warnings
-    assert page.table.caption.text.strip().startswith("toy, one NVIDIA H100 80GB HBM3")
+    assert page.table.caption.text.strip().startswith("toy.py, one NVIDIA H100 80GB HBM3")
     assert cells(page) == [
         *("fit against Adam", "10 s, ours 2 s of CPU time"),
         *("5 times (4.5 to 5.5) must reach 4, aim 20", "50 % of the limit"),

@@ -20,7 +20,17 @@ from sphinx.util.docutils import SphinxDirective
 from kexue.site import speed_draw
 from kexue.site.exercises import raw
 from kexue.site.ledger import line
-from kexue.site.speed_rows import alt_of, filled, group, missing, number, quantity, sides, timed
+from kexue.site.speed_rows import (
+    alt_of,
+    barred,
+    filled,
+    group,
+    missing,
+    number,
+    quantity,
+    sides,
+    timed,
+)
 from kexue.site.status import device, table, versions
 
 if TYPE_CHECKING:
@@ -81,24 +91,31 @@ class Speed(Stored):
         made, missed = [], []
         for name, stored in results.items():
             rows, title = stored["rows"], group(name, stored["card"])
-            barred = [row for row in rows if row["bar"] is not None]
-            missed += [row for row in barred if not row["met"]]
-            made += [chart(title, barred), card_line(stored)]
-            if len(rows) > len(barred):
+            shown = barred(rows)
+            missed += [row for row in rows if not row["met"]]
+            made += [chart(title, shown), card_line(stored)]
+            if len(rows) > len(shown):
                 made += folded(f"All {len(rows)} rows", [chart(f"{title}: all rows", rows)])
-        misses = nodes.definition_list(classes=["kx-misses"])
+        return [*made, *self.misses(missed, why)]
+
+    def misses(
+        self, missed: Iterable[Mapping[str, Any]], why: Mapping[str, nodes.definition]
+    ) -> list[nodes.Node]:
+        """By how much bars are missed; rows of one reason together."""
+        told: dict[nodes.definition, list[str]] = {}
         for row in missed:
             label = f"{row['path']}, {row['peer']}"
             reason = why.get(label) or why.get(row["peer"]) or why.get(row["path"])
             if reason is None:
                 self.warn("%s misses its bar, and the page does not say why", label)
                 continue
-            term = nodes.term("", f"{label}: {missing(row)}")
-            said = nodes.definition("", *(child.deepcopy() for child in reason.children))
-            misses += nodes.definition_list_item("", term, said)
-        if len(misses):
-            made += [line(nodes.strong("", "Where a bar is missed, and why")), misses]
-        return made
+            told.setdefault(reason, []).append(f"{label}: {missing(row)}")
+        items = [
+            nodes.definition_list_item("", nodes.term("", "; ".join(labels)), reason)
+            for reason, labels in told.items()
+        ]
+        head = line(nodes.strong("", "Where a bar is missed, and why"))
+        return [head, nodes.definition_list("", *items, classes=["kx-misses"])] if items else []
 
     def reasons(self) -> dict[str, nodes.definition]:
         """Term to definition."""

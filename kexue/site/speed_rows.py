@@ -101,13 +101,20 @@ def missing(row: Mapping[str, Any]) -> str:
 
 
 def group(name: str, card: Mapping[str, Any] | None) -> str:
-    """What a benchmark is called, and on what it ran.
+    """Which script made a result, and on what it ran.
 
     >>> group("sparse_parity_cuda", {"device": "NVIDIA H100 80GB HBM3"})
-    'sparse parity, one NVIDIA H100 80GB HBM3'
+    'sparse_parity.py, one NVIDIA H100 80GB HBM3'
     """
-    words = name.removesuffix("_cuda").replace("_", " ")
-    return f"{words}, {device(card)}" if card else words
+    script = f"{name.removesuffix('_cuda')}.py"
+    return f"{script}, {device(card)}" if card else script
+
+
+def barred(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows with a bar, and those that compare something else of the same two."""
+    rows = list(rows)
+    wanted = {(row["path"], row["peer"]) for row in rows if row["bar"] is not None}
+    return [row for row in rows if (row["path"], row["peer"]) in wanted]
 
 
 def alt_of(rows: Iterable[Mapping[str, Any]]) -> str:
