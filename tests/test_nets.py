@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kexue import data, diffusion, nets, schedule
+from kexue.nets._norm import GroupNorm
 
 SU, COSINE = schedule.su(), schedule.cosine()
 
@@ -121,6 +122,52 @@ def test_the_unet_is_one_function_in_any_memory_layout_and_nearly_so_in_half_pre
         half = model(x, t)
     error = ((half.float() - want).norm() / want.norm()).item()
     assert 0 < error < 0.03  # and not zero: it did run in bfloat16
+
+
+def normalized(x, norm, moves):
+    """The formula of GroupNorm, in float64: groups of eight channels, scale, shift, SiLU."""
+    groups = x.double().unflatten(1, (-1, 8))
+    mean = groups.mean((2, 3, 4), keepdim=True)
+    spread = (groups.square().mean((2, 3, 4), keepdim=True) - mean**2 + norm.eps).sqrt()
+    scale, shift = moves.double()[:, :, None, None].chunk(2, dim=1)
+    z = ((groups - mean) / spread).flatten(1, 2) * norm.weight[:, None, None].double()
+    z = (z + norm.bias[:, None, None]) * (1 + scale) + shift
+    return z / (1 + (-z).exp())
+
+
+def norm_of(channels: int, size: int):
+    """A norm with weights, images and what scales and shifts them."""
+    generator, norm = torch.Generator().manual_seed(channels), GroupNorm(channels)
+    x = 2 * torch.randn(3, channels, size, size, generator=generator) + 1
+    return stir(norm), x, torch.randn(3, 2 * channels, generator=generator)
+
+
+@pytest.mark.parametrize("channels", [8, 40])
+def test_group_norm_is_its_formula(channels):
+    norm, x, moves = norm_of(channels, 4)
+    torch.testing.assert_close(norm(x, moves, silu=True).double(), normalized(x, norm, moves))
+    plain = norm(x)
+    torch.testing.assert_close(norm(x, 0 * moves), plain)
+    torch.testing.assert_close(norm(x, silu=True), plain * plain.sigmoid())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernels need a CUDA device")
+@pytest.mark.parametrize(("channels", "size"), [(16, 8), (64, 16), (40, 32), (120, 4)])
+def test_the_kernels_of_group_norm_are_its_formula(channels, size):
+    """Values and all gradients, from images in bfloat16, which has 8 bits."""
+    norm, x, moves = (thing.cuda() for thing in norm_of(channels, size))
+    dy, gradients = torch.randn_like(x).bfloat16(), []
+    for half in (False, True):
+        given = [v.bfloat16() if half else v.bfloat16().double() for v in (x, moves)]
+        given[0] = given[0].contiguous(memory_format=torch.channels_last)
+        given = [v.requires_grad_() for v in given]
+        y = norm(*given, silu=True) if half else normalized(given[0], norm, given[1])
+        over = (*given, norm.weight, norm.bias)
+        gradients.append([y, *torch.autograd.grad(y, over, dy.to(y.dtype))])
+    assert type(gradients[1][0].grad_fn).__name__ == "FusedBackward"
+    for exact, fused in zip(*gradients, strict=True):
+        assert (fused.double() - exact).norm() < 1e-2 * exact.norm()
 
 
 def test_time_embedding_is_the_sinusoid_of_its_formula():

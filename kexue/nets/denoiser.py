@@ -132,4 +132,5 @@ def replay(
         graph.replay()
         return eps.clone()
 
+    run.model = model  # the recording reads its weights
     return run

@@ -9,27 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kexue import _check
+from kexue.nets import _norm
+from kexue.nets._norm import GroupNorm
 from kexue.nets.denoiser import Denoiser, TimeEmbedding
 from kexue.schedule import Schedule
 
 __all__ = ["UNet"]
-
-
-class GroupNorm(nn.GroupNorm):
-    """Normalize groups of about eight channels, in the dtype that comes in.
-
-    Autocast would run it in float32: twice the memory traffic and two conversions around each one,
-    most of the time of a network as small as this. The kernel sums in float32 whatever comes in.
-    """
-
-    def __init__(self, channels: int) -> None:
-        groups = max(g for g in range(1, channels // 8 + 1) if channels % g == 0)
-        super().__init__(groups, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        with torch.autocast(x.device.type, enabled=False):
-            return F.group_norm(x, self.num_groups, weight, bias, self.eps)
 
 
 def _zero(layer: nn.Module) -> nn.Module:
@@ -52,9 +37,8 @@ class ResBlock(nn.Module):
         self.skip = nn.Identity() if fan_in == fan_out else nn.Conv2d(fan_in, fan_out, 1)
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        scale, shift = self.time(e)[:, :, None, None].chunk(2, dim=1)
-        h = F.silu(self.norm2(h) * (1 + scale) + shift)
+        h = self.conv1(self.norm1(x, silu=True))
+        h = self.norm2(h, self.time(e), silu=True)
         return self.skip(x) + self.conv2(self.dropout(h))
 
 
@@ -170,6 +154,8 @@ class UNet(Denoiser):
     def estimate(self, x: Tensor, t: Tensor) -> Tensor:
         e = F.silu(self.embed(t))
         h = self.enter(F.pixel_unshuffle(x, self.patch))
+        if _norm.usable(h):
+            h = h.contiguous(memory_format=torch.channels_last)
         twins = []
         for level in range(self.levels):
             for block, attend in self.down[level]:
@@ -186,4 +172,5 @@ class UNet(Denoiser):
                 h = attend(block(h, e))
             if level:
                 h = self.grow[level - 1](h)
-        return F.pixel_shuffle(self.leave(h), self.patch)
+        norm, _, conv = self.leave
+        return F.pixel_shuffle(conv(norm(h, silu=True)), self.patch)
