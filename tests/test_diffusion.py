@@ -20,6 +20,7 @@ from kexue.diffusion import (
     exact_eps,
     loss,
     posterior,
+    recorded_ddim,
     reverse_variance,
 )
 from kexue.schedule import Cosine, DiscreteSchedule, Linear, cosine, ho_linear, su
@@ -499,6 +500,40 @@ def test_deterministic_ddim_draws_nothing():
     assert not torch.equal(*ends)
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("schedule", [S, Linear()], ids=repr)
+def test_the_recorded_sampler_is_the_sampler(schedule, eta):
+    """The same states from the same noise, also a second time, and with gaps in the times."""
+    model, times = exact_eps(TWO_MODES, schedule), schedule.timesteps(9)[[0, 1, 4, 5, 9]]
+    run = recorded_ddim(model, torch.zeros(7, dtype=F64), schedule, times, eta)
+    for seed in (1, 2):
+        x = randn(7)
+        *_, (_, end) = ddim(
+            model, x, schedule, times, eta, generator=torch.Generator().manual_seed(seed)
+        )
+        torch.testing.assert_close(run(x, torch.Generator().manual_seed(seed)), end)
+    before = x.clone()
+    assert torch.equal(run(x, torch.Generator()), run(x, torch.Generator()))
+    assert torch.equal(x, before) and not run(x.requires_grad_()).requires_grad
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device to record on")
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_recording_changes_no_sample(eta):
+    w = randn(6, 6).float().cuda()
+
+    def model(x, t):
+        return torch.tanh(x @ w) * (t / 1000)[:, None]
+
+    x = randn(5, 6).float().cuda()
+    run = recorded_ddim(model, torch.zeros_like(x), S, S.timesteps(20), eta)
+    for seed in (1, 2):
+        dice = [torch.Generator("cuda").manual_seed(seed) for _ in "ab"]
+        *_, (_, end) = ddim(model, x, S, S.timesteps(20), eta, generator=dice[0])
+        torch.testing.assert_close(run(x, dice[1]), end, rtol=1e-4, atol=1e-4)
+
+
 def test_ddim_converges_at_first_order_to_the_flow_of_gaussian_data():
     """For N(0, d) the flow scales x by the standard deviations: x_0 = x_T sqrt(d / var_T)."""
     law, schedule = GaussianMixture([1.0], [0.0], [4.0]), Linear()
@@ -606,6 +641,10 @@ def zero_model(x, t):
         (lambda: ddim_step(X, X, S, 5, 4, 1.1), "eta"),
         (lambda: ddim_step(X, X, S, 5, 4, -0.1), "eta"),
         (lambda: ddim(zero_model, X, S, [5, 0], eta=2), "eta"),
+        (lambda: recorded_ddim(zero_model, X, S, [5, 0], eta=2), "eta"),
+        (lambda: recorded_ddim(zero_model, X, S, [0, 5]), "timesteps"),
+        (lambda: recorded_ddim(zero_model, torch.tensor(0.0), S, [5, 0]), "x_T"),
+        (lambda: recorded_ddim(zero_model, X, S, [5, 0])(X[:1]), "x_T"),
         (lambda: ddpm(zero_model, X, S, [5, 0], "learned"), "variance"),
         (lambda: ddpm(zero_model, X, S, [5]), "timesteps"),
         (lambda: ddpm(zero_model, X, S, [0, 5]), "timesteps"),

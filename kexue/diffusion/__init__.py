@@ -10,6 +10,7 @@ kexue.fm/archives/9164 and 9181.
 """
 
 from kexue.diffusion.grid import chain_on_grid, reverse_kernel_on_grid
+from kexue.diffusion.recorded import recorded_ddim
 from kexue.diffusion.sample import ddim, ddpm
 from kexue.diffusion.step import ddim_step, ddpm_step, posterior, reverse_variance
 from kexue.diffusion.target import convert, exact_eps
@@ -26,6 +27,7 @@ __all__ = [
     "exact_eps",
     "loss",
     "posterior",
+    "recorded_ddim",
     "reverse_kernel_on_grid",
     "reverse_variance",
 ]
