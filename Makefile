@@ -106,6 +106,7 @@ artifact: $(STAMP) ## make a chapter's stored results again: make artifact CHAPT
 
 bench: $(STAMP) ## time the hot paths against their peers (which it installs); ONLY=fourier_fit: one script
 	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
 	@for script in benchmarks/$(or $(ONLY),[!_]*).py; do \
 	  echo "== $$script"; $(BIN)/python $$script || failed=1; done; exit $${failed:-0}
 
