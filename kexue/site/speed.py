@@ -80,7 +80,7 @@ class Stored(SphinxDirective):
 class Speed(Stored):
     """``{speed} name ...``: the rows with a bar; the content says why a bar is missed.
 
-    The content is a definition list: the term is the peer of the row, or "path, peer".
+    The content is a definition list: the term is part of "path, peer" of the row.
     """
 
     def run(self) -> list[nodes.Node]:
@@ -105,7 +105,7 @@ class Speed(Stored):
         told: dict[nodes.definition, list[str]] = {}
         for row in missed:
             label = f"{row['path']}, {row['peer']}"
-            reason = why.get(label) or why.get(row["peer"]) or why.get(row["path"])
+            reason = next((why[term] for term in why if term in label), None)
             if reason is None:
                 self.warn("%s misses its bar, and the page does not say why", label)
                 continue
@@ -145,13 +145,13 @@ class SpeedCurves(Stored):
     """``{speed-curves} name``: quality against time, both logarithmic.
 
     Options ``x`` and ``y``: the field of a point, then its label on the axis; ``bar``: the quality
-    that must be reached.
+    that must be reached, a number or where ``about`` has it.
     """
 
     option_spec: ClassVar = {
         "x": directives.unchanged_required,
         "y": directives.unchanged_required,
-        "bar": float,
+        "bar": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
@@ -165,7 +165,10 @@ class SpeedCurves(Stored):
         }
         if not curves:
             return [line("Not measured yet.")]
-        drawn = speed_draw.curves(curves, x_label, y_label, self.options.get("bar"))
+        bar = self.options.get("bar")
+        for stored in results.values():
+            bar = stored["about"].get(bar, bar)
+        drawn = speed_draw.curves(curves, x_label, y_label, float(bar) if bar else None)
         return self.figure(drawn, results)
 
 

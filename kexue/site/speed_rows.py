@@ -73,7 +73,7 @@ def sides(row: Mapping[str, Any]) -> str:
     """Their number and ours.
 
     >>> sides({"metric": "s / step", "theirs": 0.5, "ours": 0.25})
-    '500 ms, ours 250 ms a step'
+    '500 ms, ours 250 ms per step'
     """
     unit = row["metric"]
     both = f"ours {quantity(row['ours'], unit)}"
@@ -81,7 +81,7 @@ def sides(row: Mapping[str, Any]) -> str:
     found = TIME.fullmatch(unit)
     if not found:
         return f"{unit}: {both}"
-    return both + WHERE.get(found["where"], "") + (f" a {found['one']}" if found["one"] else "")
+    return both + WHERE.get(found["where"], "") + (f" per {found['one']}" if found["one"] else "")
 
 
 def missing(row: Mapping[str, Any]) -> str:
