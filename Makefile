@@ -104,11 +104,12 @@ colab-widgets: $(STAMP) ## run an explorer under the widget versions that Colab 
 artifact: $(STAMP) ## make a chapter's stored results again: make artifact CHAPTER=ddpm-bayes (a GPU, minutes)
 	@$(BIN)/python tools/artifact.py "$(CHAPTER)" $(ARGS)
 
-bench: $(STAMP) ## time the hot paths against their peers (which it installs); ONLY=fourier_fit: one script
+bench: $(STAMP) ## time the hot paths against their peers (which it installs), one table; ONLY=fourier_fit: one
 	$(BIN)/python -m pip install --quiet --no-build-isolation -c constraints.txt --editable '.[bench]'
 	$(BIN)/python -m pip install --quiet --no-deps -r benchmarks/requirements.txt
 	@for script in benchmarks/$(or $(ONLY),[!_]*).py; do \
-	  echo "== $$script"; $(BIN)/python $$script || failed=1; done; exit $${failed:-0}
+	  echo "== $$script"; $(BIN)/python $$script || failed=1; done; \
+	$(if $(ONLY),,$(BIN)/python benchmarks/_table.py;) exit $${failed:-0}
 
 audit: $(STAMP) ## look for known holes in the pinned packages (installs pip-audit; needs a network)
 	$(BIN)/python -m pip install --quiet pip-audit==2.10.1

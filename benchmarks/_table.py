@@ -9,7 +9,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def cpu_seconds(fn: Callable[[], Any], repeats: int = 5) -> tuple[Any, list[floa
     return result, times
 
 
-def show(rows: Iterable[dict[str, Any]]) -> None:
+def show(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of stored rows."""
     print("".join(f"{name:{width}}" for name, width in COLUMNS), end="")
     print("".join(f"{name:>10}" for name in NUMBERS))
@@ -176,6 +176,13 @@ def peer(module: str) -> Any:
             f"{module} is not installed: it is a peer, not a requirement. Run `make bench`, which "
             "installs the peers, or: pip install 'kexue[bench]'"
         )
+
+
+def needs_gpu(name: str) -> None:
+    """Leave, with a sentence, where there is no GPU."""
+    if runtime.device().type != "cuda":
+        print(f"{name} needs a GPU, and there is none here: the stored result stays as it is.")
+        sys.exit(0)
 
 
 def main() -> None:

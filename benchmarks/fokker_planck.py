@@ -273,6 +273,7 @@ def main() -> int:
         "fokker_planck",
         rows + more,
         artifact="fokker-planck-peers",
+        precision="float32 (particles), float64 (cells)",
         curves=curves,
         dimensions=found,
     )

@@ -77,7 +77,7 @@ def main() -> int:
     rows: list[Row] = []
     log_probs(rows)
     batches(rows)
-    return report("fourier_density", rows)
+    return report("fourier_density", rows, precision="float32, float64")
 
 
 if __name__ == "__main__":

@@ -143,7 +143,9 @@ def main() -> int:
             kl(laws[0], log_prob),
         )
     )
-    return report("fourier_fit", rows, artifact="fourier-peers", targets=TARGETS)
+    return report(
+        "fourier_fit", rows, artifact="fourier-peers", precision="float64", targets=TARGETS
+    )
 
 
 if __name__ == "__main__":

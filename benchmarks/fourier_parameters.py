@@ -150,7 +150,7 @@ def main() -> int:
         cells = [table[k].get(name, math.nan) for k in table]
         print(f"{name:28}" + "".join(f"{v:12.2g}" for v in cells), end="")
         print("".join(f"{column.get(name, math.nan):18.4f}" for column in bits.values()))
-    return report("fourier_parameters", rows, kl=table, bits=bits)
+    return report("fourier_parameters", rows, precision="float64", kl=table, bits=bits)
 
 
 if __name__ == "__main__":

@@ -179,7 +179,9 @@ def chart(title: str, rows: Iterable[Mapping[str, Any]]) -> nodes.table:
         share = "" if row["share"] is None else f"{100 * row['share']:.2g} % of the limit"
         peer = [] if row["peer"] == "-" else [line(f"against {row['peer']}")]
         made.append([[line(row["path"]), *peer], [line(sides(row))], ratio(row), [line(share)]])
-    return table(title, head, (36, 26, 24, 14), made)
+    found = table(title, head, (36, 26, 24, 14), made)
+    found["classes"].append("kx-measured-table")
+    return found
 
 
 def ratio(row: Mapping[str, Any]) -> list[nodes.paragraph]:
