@@ -143,8 +143,9 @@ def _tables(laws: Sequence[Noise], grid: int, top: float, like: Tensor) -> tuple
 
     Zeros fill up what a law has less than M: at t = 0 nothing is added.
     """
+    where = like.device if like.is_cuda else "cpu"  # other devices may have no float64
     # The sums have one p: the second one of p^2 is a function of the logit, too.
-    weight = torch.exp(top - STEP * torch.arange(grid, device=like.device, dtype=F64))
+    weight = torch.exp(top - STEP * torch.arange(grid, device=where, dtype=F64))
     times, functions = [], []
     for law in laws:
         eps, weights = nodes(law)
@@ -153,7 +154,7 @@ def _tables(laws: Sequence[Noise], grid: int, top: float, like: Tensor) -> tuple
         low = -max(eps.max().item(), 0) - 18
         count = math.ceil((5 - eps.min().item() + deep - low) / STEP)
         # All that ln t + logit can be, top aside: rows are read from it.
-        log_t = low + STEP * torch.arange(-grid + 1, count, device=like.device, dtype=F64)
+        log_t = low + STEP * torch.arange(-grid + 1, count, device=where, dtype=F64)
         found = (part.unfold(0, grid, EVERY).flip(-1) for part in transform(law, log_t + top))
         log_phi, first, variance = found
         times.append(torch.exp(log_t[grid - 1 :: EVERY]))
