@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
@@ -86,7 +87,7 @@ def apply_given(given: Mapping[Any, Any] | None, sides: Iterable[sp.Expr]) -> li
     for _ in range(len(rules) + 1):
         if not any(side.has(*keys) for side in sides if keys):
             return sides
-        sides = [_replace(side, rules) for side in sides]
+        sides = [_replace(side, tuple(rules.items())) for side in sides]
     raise ValueError(f"given: got {rules}, which is circular, needs right sides that end")
 
 
@@ -101,11 +102,12 @@ def _one_symbol_a_name(expressions: Iterable[sp.Expr]) -> None:
             )
 
 
-def _replace(e: sp.Expr, rules: Mapping[sp.Expr, sp.Expr]) -> sp.Expr:
-    for key, value in rules.items():
+@lru_cache(maxsize=256)  # many statements are compared with one derivation, under one premise
+def _replace(e: sp.Expr, rules: tuple[tuple[sp.Expr, sp.Expr], ...]) -> sp.Expr:
+    for key, value in rules:
         if isinstance(key, AppliedUndef):  # everywhere, whatever the argument: phi(x), phi(2*y)
             e = e.replace(key.func, sp.Lambda(key.args, value)).doit()
-    return e.subs({k: v for k, v in rules.items() if isinstance(k, sp.Symbol)}, simultaneous=True)
+    return e.subs({k: v for k, v in rules if isinstance(k, sp.Symbol)}, simultaneous=True)
 
 
 def atomize(lhs: sp.Expr, rhs: sp.Expr) -> tuple[sp.Expr, sp.Expr, dict[sp.Dummy, sp.Expr]]:
@@ -134,6 +136,7 @@ def atomize(lhs: sp.Expr, rhs: sp.Expr) -> tuple[sp.Expr, sp.Expr, dict[sp.Dummy
     return lhs, rhs, {dummy: e for e, dummy in unknown.items()}
 
 
+@lru_cache(maxsize=256)
 def _evaluate(e: sp.Expr) -> sp.Expr:
     """``doit``, but without looking for antiderivatives of undefined functions: that is slow."""
     if not any(integral.has(AppliedUndef) for integral in e.atoms(sp.Integral)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import sympy as sp
 
@@ -73,10 +74,15 @@ def value(e: sp.Expr, point: Point, digits: int = WORKING) -> sp.Expr | None:
 
     An ``e`` that *is* infinity (a limit, say) is a value of its own, equal to itself only.
     """
+    return _value(e, tuple(point.items()), digits)
+
+
+@lru_cache(maxsize=1024)  # the points are the same on every call, and often so is a side
+def _value(e: sp.Expr, point: tuple[tuple[sp.Symbol, sp.Expr], ...], digits: int) -> sp.Expr | None:
     if e in (sp.oo, -sp.oo):
         return e
     try:
-        e = e.xreplace(point)
+        e = e.xreplace(dict(point))
         if e.has(sp.Sum, sp.Product, sp.Integral):
             e = e.doit()
         number = e if e.is_Rational else e.evalf(digits, maxn=2 * digits)
