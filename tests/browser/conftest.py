@@ -26,14 +26,14 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-# axe looks at every element, of which a chapter has 60 000, most of them alike: the spans inside a
-# formula (hidden from screen readers; its color is the text's) and inside a figure (one picture,
-# with a name), and the words of code, of which one of each color will do.
+# axe looks at every element, of which a chapter has 60 000, most of them alike: what is inside a
+# formula (its color is the text's) and inside a figure (one picture, with a name), and the words of
+# code, of which one of each color will do.
 THIN = """
 () => {
   const all = (selector) => document.querySelectorAll(selector);
   for (const node of all("section")) node.style.contentVisibility = "visible";
-  for (const node of all(".katex-html, .katex-mathml")) node.replaceChildren("x");
+  for (const node of all(".katex")) node.replaceChildren("x");
   for (const node of all("svg.kx-figure, svg.kx-picture")) node.replaceChildren();
   const seen = new Set();
   for (const node of all(".highlight pre span"))
@@ -43,21 +43,21 @@ THIN = """
 }
 """
 AXE = """
-([values, colors, apart]) => axe.run({ resultTypes: ["violations"],
+([values, colors]) => axe.run({ resultTypes: ["violations"],
   runOnly: { type: colors ? "rule" : "tag", values },
-  rules: colors ? {} : Object.fromEntries(apart.map((rule) => [rule, { enabled: false }])),
 }).then((found) =>
   found.violations.flatMap((v) =>
     v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)} ${n.failureSummary}`)))
 """
-# Colors take axe milliseconds a text, and a page has thousands of blocks that look alike: letters
-# of the same colors and sizes inside elements of the same names, classes and backgrounds. One of
-# each keeps its words; the others get them back when the colors change.
-ALIKE = """
+# Colors take axe milliseconds a text, and a page has thousands of texts that look alike: letters of
+# the same colors and sizes inside elements of the same names, classes and backgrounds. axe is shown
+# blocks until it has seen each kind, and each two kinds that stand in one block (a link in a text,
+# which it looks at where the text is longer than the links).
+SAMPLE = """
 () => {
-  for (const [text, words] of window.kxWords ?? []) text.data = words;
-  window.kxWords = [];
-  const looks = new Map(), blocks = new Map(), seen = new Set();
+  for (const node of document.querySelectorAll("[data-sampled]"))
+    node.removeAttribute("data-sampled");
+  const looks = new Map(), blocks = new Map(), numbers = new Map(), seen = new Set();
   const look = (node) => {
     if (!node) return { path: "", block: null };
     if (!looks.has(node)) {
@@ -69,23 +69,32 @@ ALIKE = """
     }
     return looks.get(node);
   };
+  const number = (kind) => numbers.get(kind) ?? numbers.set(kind, numbers.size).get(kind);
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let text; (text = walk.nextNode()); ) {
     if (!text.data.trim()) continue;
-    const { path, block } = look(text.parentElement);
-    if (!blocks.has(block)) blocks.set(block, { texts: [], kinds: new Set() });
-    blocks.get(block).texts.push(text);
-    blocks.get(block).kinds.add(`${path} ${text.parentElement.checkVisibility()}`);
+    const node = text.parentElement, { path, block } = look(node);
+    if (!blocks.has(block)) blocks.set(block, { nodes: new Set(), kinds: new Set(), length: 0 });
+    const here = blocks.get(block), length = text.data.trim().length;
+    here.nodes.add(node);
+    here.kinds.add(number(`${path} ${node.checkVisibility()}`));
+    here.length += node.closest("a") ? -length : length;
   }
-  for (const { texts, kinds } of blocks.values()) {
-    const kind = [...kinds].sort().join();
-    if (seen.has(kind)) window.kxWords.push(...texts.map((text) => [text, text.data]));
-    else seen.add(kind);
+  for (const [block, { nodes, kinds, length }] of blocks) {
+    const sorted = [...kinds].sort((a, b) => a - b), text = length > 0;  // more than its links
+    const pairs = sorted.flatMap((a, k) => sorted.slice(k).map((b) => `${a} ${b} ${text}`));
+    if (pairs.every((pair) => seen.has(pair))) continue;
+    for (const pair of pairs) seen.add(pair);
+    for (const node of nodes)
+      for (let up = node; up && !up.contains(block.parentElement); up = up.parentElement)
+        up.setAttribute("data-sampled", "");
   }
-  for (const [text] of window.kxWords) text.data = "";
+  for (const node of document.querySelectorAll("input, select, textarea"))
+    node.setAttribute("data-sampled", "");
 }
 """
-COLORS = ["color-contrast", "link-in-text-block"]
+COLORS = {"color-contrast": "[data-sampled]", "link-in-text-block": "a[href][data-sampled]"}
+SHOWN = "(rules) => axe.configure({ rules })"
 # No color on its way from light to dark.
 STILL = "() => { document.body.offsetWidth; document.getAnimations().forEach((a) => a.finish()); }"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -209,9 +218,9 @@ def violations():
         if not page.evaluate("() => 'axe' in window"):
             page.evaluate(THIN)
             page.evaluate(source)
+            page.evaluate(SHOWN, [{"id": k, "selector": v} for k, v in COLORS.items()])
         page.evaluate(STILL)
-        found = [] if colors else page.evaluate(AXE, [WCAG, False, COLORS])
-        page.evaluate(ALIKE)
-        return found + page.evaluate(AXE, [COLORS, True, []])
+        page.evaluate(SAMPLE)
+        return page.evaluate(AXE, [list(COLORS) if colors else WCAG, colors])
 
     return look

@@ -40,13 +40,15 @@ def shown(figure) -> tuple[str, str]:
     return re.sub(r' (?:style|tabindex|aria-label)="[^"]*"', "", markup), said
 
 
-def test_every_explorer_moves_and_returns(site, visit):
+def test_every_explorer_moves_and_returns_and_prints_its_default(site, visit):
     pages = explorers(site)
     assert "book/how-explorers-work.html" in pages
     for path in pages:
-        seen = visit(path)
+        seen = visit(path, scheme="dark")
         page = seen.page
-        for figure in ready(page):
+        figures = ready(page)
+        alts = [f.eval_on_selector("svg.kx-picture", "p => p.ariaLabel") for f in figures]
+        for figure in figures:
             figure.scroll_into_view_if_needed()
             start = shown(figure)
             for name in figure.query_selector_all(".kx-row .kx-name"):
@@ -56,8 +58,27 @@ def test_every_explorer_moves_and_returns(site, visit):
                 where = (path, control.get_attribute("name"))
                 drawn.append(move(page, figure, control, start, where))
             assert any(drawn), path  # of a phase, say, a density knows nothing: that is said alone
+            for slider in figure.query_selector_all(".kx-row input[type=range]"):
+                slider.press("End")
+        prints(page, figures, alts, path)
         seen.clean()
         page.close()
+
+
+def prints(page, figures, alts, path) -> None:
+    """Whatever was moved: the still picture, its caption, what can be moved, and no controls."""
+    page.emulate_media(media="print")
+    for figure, alt in zip(figures, alts, strict=True):
+        assert not figure.query_selector(".kx-controls").is_visible()
+        assert not figure.query_selector(".kx-drawn").is_visible()
+        (hint,) = figure.query_selector_all(".kx-hint")
+        assert hint.inner_text().startswith("On the page these can be moved:"), path
+        parts = figure.query_selector_all(".kx-stage > :is(img, .kx-part)")
+        assert parts and all(part.is_visible() for part in parts), path
+        for picture in figure.query_selector_all(".kx-stage > img"):
+            assert picture.evaluate("i => i.complete && i.naturalWidth") > 200
+            assert picture.get_attribute("alt") == alt
+            assert picture.evaluate("i => getComputedStyle(i).filter") == "none"  # not dimmed
 
 
 def move(page, figure, control, start, where) -> bool:
@@ -105,30 +126,6 @@ def move(page, figure, control, start, where) -> bool:
         control.press(back)
     assert shown(figure) == start, where
     return ends[0][0] != ends[1][0]
-
-
-def test_print_shows_each_explorer_once_at_its_defaults(site, visit):
-    """Whatever was moved: the still picture, its caption, what can be moved, and no controls."""
-    for path in explorers(site):
-        page = visit(path, scheme="dark").page
-        figures = ready(page)
-        alts = [f.eval_on_selector("svg.kx-picture", "p => p.ariaLabel") for f in figures]
-        for figure in figures:
-            for slider in figure.query_selector_all(".kx-row input[type=range]"):
-                slider.press("End")
-        page.emulate_media(media="print")
-        for figure, alt in zip(figures, alts, strict=True):
-            assert not figure.query_selector(".kx-controls").is_visible()
-            assert not figure.query_selector(".kx-drawn").is_visible()
-            (hint,) = figure.query_selector_all(".kx-hint")
-            assert hint.inner_text().startswith("On the page these can be moved:"), path
-            parts = figure.query_selector_all(".kx-stage > :is(img, .kx-part)")
-            assert parts and all(part.is_visible() for part in parts), path
-            for picture in figure.query_selector_all(".kx-stage > img"):
-                assert picture.evaluate("i => i.complete && i.naturalWidth") > 200
-                assert picture.get_attribute("alt") == alt
-                assert picture.evaluate("i => getComputedStyle(i).filter") == "none"  # not dimmed
-        page.close()
 
 
 def test_explorers_are_numbered_with_the_other_figures(site):

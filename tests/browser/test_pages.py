@@ -154,6 +154,29 @@ def test_page(path, visit, violations, costs, site, address):
         page.close()
 
 
+def test_each_kind_of_fault_is_found_once_among_what_looks_alike(chromium, violations):
+    """Of texts that look alike axe is shown one: what looks otherwise must still be seen."""
+    page = chromium.new_page()
+    page.set_content(
+        """<!doctype html><html lang="en"><title>T</title><style>a { color: #00c }
+        @media (prefers-color-scheme: dark) { .late { color: #888 } }</style><main>
+        <p>A word.</p><p>A <b>bold</b> word.</p><p>A word.</p><p class="late">A word.</p>
+        <p>A word, <a href="#1">a link</a>.</p><p>A <b>bold</b> word, <a href="#2">a link</a>.</p>
+        <p style="color: #999">Pale.</p><p style="color: #999">Pale.</p>
+        <p>A <b style="color: #aaa">pale</b> word.</p><p style="background: #555">A word.</p>
+        <p>A <a href="#3" style="text-decoration: none">link in few words</a>.</p>
+        <p>A word, or two, <a href="#3" style="text-decoration: none">a link</a>, and more.</p>
+        <p><a href="#4" style="text-decoration: none">Alone</a></p><p><a href="#5"></a></p>
+        <input aria-label="Typed" value="Pale" style="color: #aaa; background: #fff">"""
+    )
+    found = sorted(line.partition(":")[0] for line in violations(page))
+    assert found == ["color-contrast"] * 4 + ["link-in-text-block", "link-name"]
+    page.emulate_media(color_scheme="dark")
+    found = sorted(line.partition(":")[0] for line in violations(page, colors=True))
+    assert found == ["color-contrast"] * 5 + ["link-in-text-block"]
+    page.close()
+
+
 def turn(page, theme: str) -> None:
     """Have the system change to light or dark; the page follows."""
     page.emulate_media(color_scheme=theme)

@@ -39,13 +39,9 @@ CUT = r"""boxes => boxes.filter(box => getComputedStyle(box).breakInside !== "av
 
 
 @pytest.mark.parametrize("name", SHEETS)
-def test_a_sheet_on_a_phone_on_a_screen_and_on_paper(name, visit, violations, site):
+def test_a_sheet_on_a_phone_on_a_screen_and_on_paper(name, visit, violations):
     seen = visit(f"{name}.html", width=390, scheme="dark")
     page = seen.page
-    shots = site.parent / "screenshots"
-    shots.mkdir(exist_ok=True)
-    short = name.rpartition("/")[2]
-
     folds = page.locator(".kx-sheet details:not([class])")
     assert page.evaluate(FAULTS) == []
     if "solutions" in name:
@@ -75,7 +71,6 @@ def test_a_sheet_on_a_phone_on_a_screen_and_on_paper(name, visit, violations, si
     assert ("solutions" in name and not rooms) or min(rooms) > 60
     assert not folds.count() or not folds.first.is_visible()
     assert page.evaluate(FAULTS) == []
-    page.screenshot(path=shots / f"sheet-{short}-print.png", full_page=True)
 
     page.emulate_media(media="screen")
     page.set_viewport_size({"width": 1280, "height": 900})
