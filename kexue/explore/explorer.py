@@ -20,6 +20,7 @@ from kexue.explore.frames import (
     check_size,
     draw,
     grid,
+    no_garbage,
     picture,
     rasterize,
     union,
@@ -78,6 +79,7 @@ class Explorer:
             self.data = self.pack_one(drawing, frame)
 
     # -- without a kernel ------------------------------------------------------------------
+    @no_garbage()
     def precompute(self) -> None:
         """Draw every frame of the grid and write ``html``. An error in any frame passes through."""
         where, known = grid(self.controls), set()
