@@ -12,8 +12,8 @@ PYTEST := $(BIN)/python -m pytest
 # Without a syntax of web addresses that takes jsonschema seconds to import, and checks nothing here.
 BUILDER = import sys; sys.modules["rfc3987_syntax"] = None; import jupyter_book.cli.main as m; m.main()
 SPHINX := $(BIN)/python -c '$(BUILDER)' build . -W -n --keep-going
-# In the order in which they start, two at a time: what takes longest goes first.
-STAGES := lint browser unit nbval mutate check-book
+# In the order in which they start: what takes longest goes first.
+STAGES := lint browser nbval unit mutate
 URL    ?=
 
 export PYTHONHASHSEED := 0
@@ -51,8 +51,8 @@ pdf: $(STAMP) book ## print the book and each chapter into _build/pdf (a Chromiu
 zip: colab ## the site in one file that opens without a network: _build/kexue-<version>.zip
 	@$(BIN)/python tools/archive.py
 
-test: $(STAMP) book ## everything that must hold: lint, tests, notebooks, book, browser
-	@BUILT=yes $(BIN)/python tools/stages.py $(STAGES)
+test: $(STAMP) ## everything that must hold: lint, tests, notebooks, book, browser
+	@FRESH=yes $(BIN)/python tools/stages.py $(STAGES)
 
 lint: $(STAMP) ## ruff, notebooks too
 	$(BIN)/ruff check .
@@ -74,8 +74,8 @@ check-book: $(STAMP) ## build from nothing, every warning an error, into _build/
 	rm -rf _build/check
 	@$(SPHINX) --quiet --all --path-output _build/check > /dev/null
 
-browser: $(STAMP) $(if $(BUILT),,book) ## open every page in a headless Chromium, network cut
-	$(PYTEST) -rs tests/browser
+browser: $(STAMP) $(if $(FRESH),check-book,book) ## open every page in a headless Chromium, network cut
+	$(if $(FRESH),KEXUE_SITE=$(CURDIR)/_build/check/_build/html )$(PYTEST) -rs tests/browser
 
 notebooks: $(STAMP) ## run the notebooks whose code changed, store outputs (ALL=1: every one; MEASURE=1: times too)
 	$(BIN)/python tools/notebooks.py $(if $(ALL),--all) $(if $(MEASURE),--measure)
