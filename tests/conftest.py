@@ -1,5 +1,6 @@
 """What every test can rely on: no window system, the same random numbers, nothing left behind."""
 
+import gc
 import html
 import importlib
 import json
@@ -26,6 +27,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("kexue")
+
+
+def pytest_collection_finish():
+    """All that was imported and collected stays: garbage is looked for among the rest only."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
