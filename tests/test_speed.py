@@ -157,7 +157,8 @@ def test_a_row_a_miss_and_a_card_in_words(tmp_path):
     rows = [row(), low, row(metric="KL, nats", ratio=0.8, bar=0.9, met=True, path="", peer="")]
     rows += [row(path="a fit", peer="-", theirs=None, ratio=None, spread=None, bar=3, aim=1)]
     results = {"toy_cuda": {"card": CARD, "about": {}, "rows": rows}}
-    page, warnings = build(tmp_path, "# A\n\n```{speed} toy_cuda\nAdam\n: Because.\n```\n", results)
+    text = "```{speed} toy_cuda\nAdam\n: Because.\n```\n"
+    page, warnings = build(tmp_path, f"# A\n\n{text}", results)
     assert not warnings
     assert page.table.caption.text.strip().startswith("toy.py, one NVIDIA H100 80GB HBM3")
     assert cells(page) == [
@@ -171,6 +172,10 @@ def test_a_row_a_miss_and_a_card_in_words(tmp_path):
     ]
     assert page.dt.text == "fit, at once, Adam: 2.5 of 4, short by a factor 1.6"
     assert page.dd.text.strip() == "Because."
+    page, _ = build(tmp_path, "# A\n\n```{speed-summary} toy_cuda\n```\n\n" + text, results)
+    assert page.p.text == (
+        "Of 4 bars 3 are reached. Missed: fit, at once, Adam (2.5 of 4, short by a factor 1.6)."
+    )
     card = page.select_one(".kx-card-line").text
     for part in ("H100", "driver 580.1", "torch 2.11.0", "CUDA 13.0", "2026-11-22", "abcdef0"):
         assert part in card

@@ -126,6 +126,19 @@ class Speed(Stored):
         return found
 
 
+class SpeedSummary(Stored):
+    """``{speed-summary} name ...``: how many bars are reached, and which are not."""
+
+    def run(self) -> list[nodes.Node]:
+        """One sentence or two."""
+        rows = [row for stored in self.results().values() for row in stored["rows"] if row["bar"]]
+        missed = [
+            f"{row['path']}, {row['peer']} ({missing(row)})" for row in rows if not row["met"]
+        ]
+        text = f"Of {len(rows)} bars {len(rows) - len(missed)} are reached. "
+        return [line(text + (f"Missed: {'; '.join(missed)}." if missed else ""))]
+
+
 class SpeedPlot(Stored):
     """``{speed-plot} name ...``: every ratio of times that has a bar, on one logarithmic axis."""
 
@@ -233,6 +246,7 @@ def setup(app: Sphinx) -> None:
     """Register the directives and the style sheet."""
     app.add_config_value("kexue_benchmarks", "benchmarks/results", "env")
     app.add_directive("speed", Speed)
+    app.add_directive("speed-summary", SpeedSummary)
     app.add_directive("speed-plot", SpeedPlot)
     app.add_directive("speed-curves", SpeedCurves)
     app.add_css_file("speed.css")
