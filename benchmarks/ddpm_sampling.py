@@ -24,7 +24,7 @@ from collections.abc import Callable
 import _peers
 import torch
 from _gpu import DEVICE, GPU, HALF, rates, wait, work
-from _table import Median, Row, peer, report
+from _table import Median, Row, needs_gpu, peer, report
 from torch import Tensor, nn
 
 from kexue import diffusion, nets
@@ -142,6 +142,8 @@ def compare(size: str, channels: tuple[int, ...], speed: tuple[float, float]) ->
 
 def main() -> int:
     """Check, time, print; return the number of bars missed."""
+    if not SMOKE:
+        needs_gpu("ddpm_sampling")
     speed, rows = rates(), []
     torch.backends.cuda.matmul.allow_tf32 = False
     for size, channels in SIZES.items():

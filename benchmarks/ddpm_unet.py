@@ -39,7 +39,7 @@ import _peers
 import torch
 from _gpu import DEVICE, GPU, HALF, rates, wait, work
 from _peers import NETWORKS, SHIPPED, Run
-from _table import ARTIFACTS, Median, Row, report
+from _table import ARTIFACTS, Median, Row, needs_gpu, report
 from torch import Tensor, nn
 
 from kexue import data, nets, schedule
@@ -174,18 +174,16 @@ def reached(curve: list[dict], level: float) -> float | None:
     return None
 
 
-def table(out: Path, level: float) -> int:
-    """The report of all that was run."""
-    runs = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
+def compare(runs: list[dict], level: float, speed: tuple[float, float]) -> list[Row]:
+    """The rows: seconds to the level, then seconds of an image of training."""
     mine = [r for r in runs if r["name"] == "ours"]
     times = Median(reached(r["curve"], level) or math.inf for r in mine)
     images = Median(r["seconds_image"] for r in mine)
     assert math.isfinite(times), f"our network does not reach {level}"
     assert all(2.5e6 < r["parameters"] < 2.8e6 for r in runs), "the networks are not of one size"
-    speed, rows = rates(), []
     flops, inputs, outputs = work(nets.UNet(1, **OURS["ours"], join="add", schedule=S), ways=3)
     lowest = max(flops / speed[0], 2 * (3 * inputs + 2 * outputs) / speed[1])
-    others = [r for bar in BARS for r in runs if r["name"].endswith(bar)]
+    rows, others = [], [r for bar in BARS for r in runs if r["name"].endswith(bar)]
     for r in others:
         theirs = reached(r["curve"], level)
         label = "" if rows else f"U-Net to a distance of {level:g}"
@@ -196,7 +194,20 @@ def table(out: Path, level: float) -> int:
         label = "" if k else "  an image of training"
         theirs = r["seconds_image"]
         rows.append(Row(label, r["name"], "CUDA s / image", theirs, images, limit=lowest))
-    about = {
+    return rows
+
+
+def table(out: Path, level: float) -> int:
+    """The report of all that was run."""
+    runs, speed = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))], rates()
+    return report(
+        "ddpm_unet", compare(runs, level, speed), precision=HALF, **told(runs, level, speed)
+    )
+
+
+def told(runs: list[dict], level: float, speed: tuple[float, float]) -> dict:
+    """What is stored beside the rows."""
+    return {
         "device": torch.cuda.get_device_name() if GPU else "CPU", "level": level,
         "flop_per_s": speed[0], "bytes_per_s": speed[1], "samples": SAMPLES, "ddim_steps": DDIM,
         "ours": OURS, "recipe": dict(steps=STEPS, batch=BATCH, lr=LR, decay=DECAY, schedule=S.name),
@@ -206,7 +217,6 @@ def table(out: Path, level: float) -> int:
             for r in runs if r["seed"] == 0
         },
     }  # fmt: skip
-    return report("ddpm_unet", rows, precision=HALF, **about)
 
 
 def main() -> int:
@@ -224,6 +234,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.smoke:
         smoke()
+    elif not args.report:
+        needs_gpu("ddpm_unet")
     for name in [] if args.report else args.only:
         for seed in SEEDS if name == "ours" else SEEDS[:1]:
             run = contestant(name, characters("train"), seed)
