@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 try:
     import triton
@@ -179,6 +180,7 @@ class Fused(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, dy):
         """Gradients of x, weight, bias and moves."""
         x, weight, bias, moves, moments = ctx.saved_tensors
