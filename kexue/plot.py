@@ -7,11 +7,13 @@ Black means "ink": the site replaces it by the page's own text color.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kexue import doctor
 from kexue._check import gray_images, integer
 
 if TYPE_CHECKING:
@@ -71,9 +73,14 @@ def setup() -> None:
     """Switch matplotlib to the house style and notebooks to vector figures.
 
     Figures come out as SVG without a date, so that running a notebook twice stores the same
-    bytes. Call it in the setup cell; outside a notebook only the style changes.
+    bytes. Call it in the setup cell; outside a notebook only the style changes. As it is called
+    before anything else, it warns of packages that are missing or too old for the chapters.
     """
     import matplotlib
+
+    for found in doctor.packages():
+        if found.level == doctor.PROBLEM:
+            warnings.warn(f"{found.text} (until then, cells that need it fail)", stacklevel=2)
 
     matplotlib.rcParams.update(STYLE)
     try:

@@ -1,6 +1,7 @@
 """``python -m kexue doctor``: what it says under conditions that are not this machine's."""
 
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kexue import __main__, doctor, runtime
+from kexue import __main__, doctor, plot, runtime
 from kexue.doctor import GOOD, NOTE, PROBLEM
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +98,17 @@ def test_missing_and_old_packages_come_with_the_command_that_helps(monkeypatch, 
     assert 'install --upgrade "matplotlib>=3.8"' in out
     assert "2 things have to be put right first" in out
     assert "scipy 0.19" in said(GOOD), "no oldest version is asked"
+
+
+def test_the_setup_cell_says_in_a_sentence_what_is_too_old(monkeypatch, recwarn):
+    plot.setup()
+    assert not recwarn, "nothing is, here"
+    fake_versions(monkeypatch, ipywidgets="7.6.5", anywidget=None)
+    plot.setup()
+    old, missing = sorted(str(w.message) for w in recwarn)[::-1]
+    assert re.fullmatch(r"ipywidgets 7.6.5 is too old. Upgrade it: .*ipywidgets>=7.7.*", old)
+    assert missing.startswith("anywidget is missing. Install it: ")
+    assert all(w.filename == __file__ for w in recwarn), "the cell is named, not the package"
 
 
 @pytest.mark.parametrize("version", [None, "1.13.1+cu117"])

@@ -268,6 +268,15 @@ def test_a_recorded_step_draws_and_learns_as_the_step_itself():
 
 
 @gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_gpus_in_one_process_compute_the_same():
+    how = {"steps": 400, "batch": 1000, "lr": 5e-3, "precision": F64}
+    first, second = (train_stack(TASK, [8, 40], device=f"cuda:{k}", **how) for k in (0, 1))
+    torch.testing.assert_close(first.losses, second.losses)
+    assert torch.cuda.current_device() == 0
+
+
+@gpu
 @pytest.mark.parametrize("sizes", [None, [300, 20_000]])
 def test_a_gpu_learns_as_well_in_half_precision(sizes):
     if not usable(torch.device("cuda"), 10):

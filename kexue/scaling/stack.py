@@ -250,7 +250,7 @@ class _Recorded:
             torch.cuda.current_stream().wait_stream(self.side)
             return
         if self.calls == 4:
-            with torch.cuda.graph(self.graph):
+            with torch.cuda.graph(self.graph, stream=self.side):  # its own is the first GPU's
                 self.step()
         self.graph.replay()
 
