@@ -282,7 +282,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     parser.add_argument("--preset", choices=("full", "smoke"), default="full")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--again", type=int, nargs="*", default=[0])
+    parser.add_argument("--again", type=int, nargs="*", default=[0, 2])
     parser.add_argument("--stage", choices=STAGES, nargs="+", default=STAGES)
     args = parser.parse_args()
     whole = set(args.stage) == set(STAGES)
