@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,18 +138,20 @@ def report(
     artifact: str = "",
     precision: torch.dtype | str = "float32",
     data: dict[str, str] | None = None,
+    gpus: int = 1,
     **about: Any,
 ) -> int:
     """Print the table, write results/<name>.json; return how many bars were missed.
 
     ``artifact``: where a page of the book shows the table, it goes to this folder of
     book/artifacts too, with a run card. ``precision``: what was computed in. ``data``: names of
-    data sets and their sha256. ``about``: whatever else; curves under the name ``curves``,
-    ``{label: [{"seconds": 1.0, "l1": 0.1}, ...]}``, are what the book plots.
+    data sets and their sha256. ``gpus``: how many it took. ``about``: whatever else; curves under
+    the name ``curves``, ``{label: [{"seconds": 1.0, "l1": 0.1}, ...]}``, are what the book plots.
     """
     how = dict(seed=0, preset="full", precision=precision, seconds=time.perf_counter() - BEGIN)
     used = {"data_sha256": data} if data else {}
     card = runtime.run_card(**how, **used)  # made before the tree changes
+    card = replace(card, device=f"{gpus} × {card.device}") if gpus > 1 else card
     if card.revision is None:
         print("no revision: this is no git checkout and KEXUE_REVISION is not set", file=sys.stderr)
     about |= {"threads": torch.get_num_threads()}

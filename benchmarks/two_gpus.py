@@ -87,7 +87,7 @@ def compare(name: str, how: str, many: int) -> list[Row]:
     apart = max(abs(a - b) / a for a, b in zip(curve, all_["losses"], strict=True))
     moves = [abs(a - b) / a for a, b in pairwise(curve)]
     path, times = f"{NAMES[name]}, {how}", [Median(run["seconds"]) for run in (one, all_)]
-    rows = [Row(path, f"one process, we: {many}", "s / step", *times, aim=many)]
+    rows = [Row(path, f"one process, we: {many}", "s / step", *times, bar=1, aim=many)]
     bar = mean(moves) / 10 if how == "float32" else None
     return [*rows, Row("  losses part by at most", "-", "relative", None, apart, bar)]
 

@@ -88,9 +88,13 @@ def versions(record: Mapping[str, Any]) -> str:
 
 
 def device(record: Mapping[str, Any]) -> str:
-    """The device of a record or card, as one says it."""
+    """The device of a record or card, as one says it.
+
+    >>> device({"device": "NVIDIA H200"}), device({"device": "2 × NVIDIA H200"})
+    ('one NVIDIA H200', '2 × NVIDIA H200')
+    """
     name = record["device"].replace("thread(s)", "thread").replace("CPU (", "a CPU (", 1)
-    return name if name.startswith("a CPU") else f"one {name}"
+    return name if re.match(r"a CPU|\d+ × ", name) else f"one {name}"
 
 
 def tried(path: Path, page: str) -> dict[str, Any]:
