@@ -96,7 +96,8 @@ def ratios(rows: Sequence[Mapping[str, Any]], alt: str) -> str:
         "".join(f'<text x="{axis(v)}%" y="15" class="kx-tick">{label}</text>' for v, label in
                 axis.ticks())
     )  # fmt: skip
-    made, group = [f'<div></div><div class="kx-scale">{labels}</div>'], ""
+    scale, group = f'<div></div><div class="kx-scale">{labels}</div>', ""
+    made = [scale]
     for row in rows:
         drawn = grid
         if row["spread"]:
@@ -120,7 +121,7 @@ def ratios(rows: Sequence[Mapping[str, Any]], alt: str) -> str:
         for shape, color, name in legend
     )
     return (
-        f'<div class="kx-ratios" role="img" aria-label="{escape(alt)}">{"".join(made)}</div>'
+        f'<div class="kx-ratios" role="img" aria-label="{escape(alt)}">{"".join(made)}{scale}</div>'
         f'<p class="kx-key" aria-hidden="true">{key}</p>'
     )
 
