@@ -86,9 +86,8 @@ class Speed(Stored):
     def run(self) -> list[nodes.Node]:
         """A table, the misses and their reasons, all the rows folded, the run cards."""
         results, why = self.results(), self.reasons()
-        if not results:
-            return [line("Not measured yet.")]
-        made, missed = [], []
+        made: list[nodes.Node] = []
+        missed: list[Mapping[str, Any]] = []
         for name, stored in results.items():
             rows, title = stored["rows"], group(name, stored["card"])
             shown = barred(rows)
@@ -96,6 +95,8 @@ class Speed(Stored):
             made += [chart(title, shown), card_line(stored)]
             if len(rows) > len(shown):
                 made += folded(f"All {len(rows)} rows", [chart(f"{title}: all rows", rows)])
+        absent = [name for name in self.arguments[0].split() if name not in results]
+        made += [line("Not measured yet: ", nodes.literal("", name), ".") for name in absent]
         return [*made, *self.misses(missed, why)]
 
     def misses(
@@ -177,7 +178,7 @@ class SpeedCurves(Stored):
             for label, points in stored["about"].get("curves", {}).items()
         }
         if not curves:
-            return [line("Not measured yet.")]
+            return []
         bar = self.options.get("bar")
         for stored in results.values():
             bar = stored["about"].get(bar, bar)
