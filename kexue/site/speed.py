@@ -132,12 +132,15 @@ class SpeedSummary(Stored):
 
     def run(self) -> list[nodes.Node]:
         """One sentence or two."""
-        rows = [row for stored in self.results().values() for row in stored["rows"] if row["bar"]]
+        results = self.results()
+        rows = [row for stored in results.values() for row in stored["rows"] if row["bar"]]
         missed = [
             f"{row['path']}, {row['peer']} ({missing(row)})" for row in rows if not row["met"]
         ]
         text = f"Of {len(rows)} bars {len(rows) - len(missed)} are reached. "
-        return [line(text + (f"Missed: {'; '.join(missed)}." if missed else ""))]
+        text += f"Missed: {'; '.join(missed)}. " if missed else ""
+        absent = [name for name in self.arguments[0].split() if name not in results]
+        return [line(text + (f"Not measured yet: {', '.join(absent)}." if absent else ""))]
 
 
 class SpeedPlot(Stored):
