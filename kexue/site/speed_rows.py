@@ -111,9 +111,10 @@ def group(name: str, card: Mapping[str, Any] | None) -> str:
 
 
 def barred(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows with a bar, and those that compare something else of the same two."""
+    """The rows with a bar or an aim, and those that compare something else of the same two."""
     rows = list(rows)
-    wanted = {(row["path"], row["peer"]) for row in rows if row["bar"] is not None}
+    goals = "bar", "aim"
+    wanted = {(row["path"], row["peer"]) for row in rows if any(row[g] is not None for g in goals)}
     return [row for row in rows if (row["path"], row["peer"]) in wanted]
 
 
