@@ -65,6 +65,12 @@ class Stored(SphinxDirective):
         where = self.get_location()
         log.warning(message, *arguments, location=where, type="kexue", subtype="speed")
 
+    def told_apart(self, made: list[nodes.Node]) -> list[nodes.Node]:
+        """The same, every table with an id of its own."""
+        for node in (table for part in made for table in part.findall(nodes.table)):
+            node["ids"] = [f"speed-{self.env.new_serialno('speed')}"]
+        return made
+
     def parsed(self) -> list[nodes.Node]:
         """The directive's content."""
         return self.parse_content_to_nodes()
@@ -74,7 +80,7 @@ class Stored(SphinxDirective):
         made = nodes.figure("", raw(drawn), classes=["kx-speed"])
         text = self.parsed()
         made += nodes.caption("", "", *(text[0].children if text else []))
-        return [made, *folded("Run cards of this figure", [cards(results)])]
+        return self.told_apart([made, *folded("Run cards of this figure", [cards(results)])])
 
 
 class Speed(Stored):
@@ -97,7 +103,7 @@ class Speed(Stored):
                 made += folded(f"All {len(rows)} rows", [chart(f"{title}: all rows", rows)])
         absent = [name for name in self.arguments[0].split() if name not in results]
         made += [line("Not measured yet: ", nodes.literal("", name), ".") for name in absent]
-        return [*made, *self.misses(missed, why)]
+        return self.told_apart([*made, *self.misses(missed, why)])
 
     def misses(
         self, missed: Iterable[Mapping[str, Any]], why: Mapping[str, nodes.definition]
