@@ -67,7 +67,7 @@ class Stored(SphinxDirective):
 
     def told_apart(self, made: list[nodes.Node]) -> list[nodes.Node]:
         """The same, every table with an id of its own."""
-        for node in (table for part in made for table in part.findall(nodes.table)):
+        for node in (found for part in made for found in part.findall(nodes.table)):
             node["ids"] = [f"speed-{self.env.new_serialno('speed')}"]
         return made
 
