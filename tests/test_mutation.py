@@ -12,7 +12,7 @@ import torch
 
 from kexue.ledger import Refuted, defined, listening, mutating, proved
 from kexue.ledger.premises import faults
-from kexue.ledger.runner import ledger_cells, run, run_honest, statements
+from kexue.ledger.runner import ledger_cells, remembering, run, run_honest, statements
 from kexue.ledger.stated import mutants, neighbors, score_stated
 from kexue.ledger.sweep import Sweep
 from kexue.symbolic import Gaussian, symbols
@@ -118,6 +118,26 @@ def test_what_does_not_use_the_premise_survives_it():
     base = sweep(START, HONEST, "proved('eq-t', 2 * a, a + a)")
     for k in range(2):
         assert base.fall("eq-step", k) == {"eq-mean", "eq-variance"}
+
+
+def test_what_sympy_is_asked_again_of_a_wrong_premise_is_asked_anew():
+    cell = "root, = sp.solve(step.var - x, x)\nproved('eq-t', root, b**2)\n"
+    cell += "same, = sp.solve(a - x0, x0)\nproved('eq-u', same, a)"
+    base = sweep(START, cell)
+    assert all(base.fall("eq-step", k) == {"eq-t"} for k in (1, 3))  # the variance
+    assert all(base.fall("eq-step", k) == set() for k in (0, 2))  # the mean
+
+
+def test_an_answer_is_remembered_for_the_very_same_arguments(monkeypatch):
+    x, asked, solve = sp.Symbol("x"), [], sp.solve
+    monkeypatch.setattr(sp, "solve", lambda *a, **o: asked.append(a) or solve(*a, **o))
+    with remembering({}):
+        sp.solve(x**2 - 1, x).append("spoiled")
+        assert sp.solve(x**2 - 1, x) == [-1, 1] and len(asked) == 1
+        assert sp.solve(x**2 - 4, x) == [-2, 2]
+        assert sp.solve(x**2 - 1, x, dict=True) == [{x: -1}, {x: 1}]
+        assert sp.solve([x - 1], x) == sp.solve([x - 1], x) == {x: 1} and len(asked) == 5
+    assert sp.solve(x**2 - 1, x) == [-1, 1] and len(asked) == 6
 
 
 def test_the_notebook_must_hold_as_it_stands():

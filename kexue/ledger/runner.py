@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import dataclasses
+import functools
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import sympy as sp
 
 from kexue.ledger.checks import Outcome, listening
 from kexue.ledger.premises import mutating
 
 TAG = "ledger"
+SLOW = "diff", "dsolve", "factor", "integrate", "limit", "series", "simplify", "solve", "summation"
 
 
 @dataclasses.dataclass
@@ -76,6 +81,38 @@ def run(
                     raise ValueError(f"label: got {label!r} twice in the notebook, needs it once")
                 result.outcomes[label], result.statements[label] = outcome, number
     return result
+
+
+@contextlib.contextmanager
+def remembering(memory: dict[Any, Any]) -> Iterator[None]:
+    """Within this context SymPy's slow functions take from ``memory`` what they answered before.
+
+    A wrong premise leaves most of a notebook as it was: what is asked with the very same arguments
+    has the same answer, and what the premise changed is asked with others.
+    """
+
+    def remembered(name: str, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def answer(*args: Any, **options: Any) -> Any:
+            key = (name, args, tuple(options.items()), *map(type, args))  # 1 is not True here
+            try:
+                known = key in memory
+            except TypeError:  # a list or a dictionary among the arguments
+                return function(*args, **options)
+            if not known:
+                memory[key] = function(*args, **options)
+            return copy.copy(memory[key])  # the caller may change a list
+
+        return answer
+
+    originals = {name: getattr(sp, name) for name in SLOW}
+    try:
+        for name, function in originals.items():
+            setattr(sp, name, remembered(name, function))
+        yield
+    finally:
+        for name, function in originals.items():
+            setattr(sp, name, function)
 
 
 def run_honest(code: list[Any]) -> Run:

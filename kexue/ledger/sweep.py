@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kexue.ledger.premises import faults
-from kexue.ledger.runner import Run, run, run_honest
+from kexue.ledger.runner import Run, remembering, run, run_honest
 
 
 @dataclasses.dataclass
@@ -38,7 +38,9 @@ class Sweep:
 
     def __init__(self, code: list[Any]) -> None:
         self.code = code
-        self.honest = run_honest(code)
+        self.memory: dict[Any, Any] = {}
+        with remembering(self.memory):
+            self.honest = run_honest(code)
         self.fallen: dict[tuple[str, int], set[str]] = {}
 
     def faults(self, premise: str) -> list[str]:
@@ -49,7 +51,8 @@ class Sweep:
     def fall(self, premise: str, k: int) -> set[str]:
         """The checks that fail when ``premise`` is handed out wrong in its ``k``-th way."""
         if (premise, k) not in self.fallen:
-            result = run(self.code, (premise, k), self.honest.outcomes)
+            with remembering(self.memory):
+                result = run(self.code, (premise, k), self.honest.outcomes)
             self.fallen[premise, k] = _fallen(self.honest, result) - {premise}
         return self.fallen[premise, k]
 
