@@ -7,6 +7,7 @@ so another book can use it as it stands.
 ``assets``      house style sheet, no request to another host
 ``math``        formulas typeset at build, as HTML and MathML
 ``pages``       every page's Content-Security-Policy, scripts in files, the theme's color mode
+``fresh``       what a page gathers from others: whether it is other by now
 ``slim``        style rules, icons and files that no page uses are left out
 ``figures``     alt text on every picture, vector figures that follow the theme
 ``ledger``      a mark beside every numbered equation, and the page of them all

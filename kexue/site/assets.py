@@ -7,12 +7,16 @@ script.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from kexue.site.fresh import differs
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.config import Config
+    from sphinx.environment import BuildEnvironment
 
 ASSETS = Path(__file__).parent / "assets"
 THEMES = "sphinx_book_theme", "pydata_sphinx_theme"  # those whose pages can be rewritten
@@ -30,7 +34,18 @@ def configure(app: Sphinx, config: Config) -> None:
         config.html_theme_options.setdefault("back_to_top_button", False)
 
 
+def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Every page, if a file that pages load is another by now: they name it with a checksum."""
+    digests = {
+        path.relative_to(ASSETS).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in ASSETS.rglob("*")
+        if path.is_file()
+    }
+    return sorted(env.found_docs) if differs(env, "assets", digests) else []
+
+
 def setup(app: Sphinx) -> None:
     """Connect the handlers and add the house style sheet."""
     app.connect("config-inited", configure, priority=100)
+    app.connect("env-updated", outdated)
     app.add_css_file("kexue.css")

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from kexue.site.fresh import differs
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 # What BibTeX and TeX would not read as a letter.
 SPECIAL = {c: "\\" + c for c in "&%$#_"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
@@ -99,7 +102,13 @@ def bibtex(app: Sphinx, page: str) -> str:
     return entry("incollection", f"{name}-{page.rpartition('/')[2]}", fields)
 
 
+def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Every page, if what CITATION.cff says is other by now."""
+    return sorted(env.found_docs) if differs(env, "citation", book(app)) else []
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Say where CITATION.cff is; an extension of its own, so that two parts can ask for it."""
     app.add_config_value("kexue_citation", "CITATION.cff", "html", types=[str])
+    app.connect("env-updated", outdated)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,6 +18,7 @@ from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.util import logging
 
 from kexue.site.exercises import raw
+from kexue.site.fresh import older
 from kexue.site.ledger import line, link_to, order
 from kexue.site.pages import policy
 from kexue.site.sheets import foot, fragment, known
@@ -62,11 +63,14 @@ SIGN = re.compile(r'<a class="headerlink".*?</a>')
 
 
 def write(app: Sphinx) -> list[tuple]:
-    """Write every deck. The builder has nothing left to do: a deck is no page of the theme."""
+    """Write the decks of the pages that were written; for the builder, which has no such pages,
+    there is nothing left to do.
+    """
     for page in order(app.env) if app.builder.format == "html" else ():
         try:
-            if where := address(app, page):
-                path = Path(app.outdir) / where
+            where = address(app, page)
+            path = Path(app.outdir) / where
+            if where and older(path, Path(app.builder.get_outfilename(page))):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(deck(app, page, where), encoding="utf-8")
         except ValueError as error:

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kexue.site.fresh import differs
+
 if TYPE_CHECKING:
     from pybtex.database import Entry
     from sphinx.application import Sphinx
@@ -86,6 +88,16 @@ def citation(entry: Entry) -> dict[str, str]:
     return {"author": author, "year": fields.get("year", ""), "url": url.replace("\\%", "%")}
 
 
+def outdated(app: Sphinx, env: BuildEnvironment) -> set[str]:
+    """Every page, if what others may call by number or title is called otherwise by now."""
+    found = labels(env)
+    numbers = {name: at["number"] for name, at in found["equations"].items()}
+    numbers |= {name: [at["called"], at["text"]] for name, at in found["labels"].items()}
+    before, env.kexue_numbers = getattr(env, "kexue_numbers", {}), numbers
+    moved = any(before[name] != numbers[name] for name in before.keys() & numbers)
+    return set(env.found_docs) if differs(env, "titles", found["pages"]) or moved else set()
+
+
 def write(app: Sphinx, exception: Exception | None) -> None:
     """Write the file when pages were built without an error."""
     if exception is None and app.builder.format == "html":
@@ -94,5 +106,6 @@ def write(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Connect the handler."""
+    """Connect the handlers."""
+    app.connect("env-get-updated", outdated, priority=600)  # Sphinx numbers figures at 500
     app.connect("build-finished", write)

@@ -20,6 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from kexue.site.exercises import raw
 from kexue.site.figures import cut
+from kexue.site.fresh import differs
 from kexue.site.launch import plain_url
 from kexue.site.ledger import ledger, line, link_to, mark, order, reference
 from kexue.site.slides import address
@@ -55,6 +56,7 @@ class Showcase(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Leave a place for them."""
         known(self.env)["pages"].add(self.env.docname)
+        self.env.note_dependency(str(card_of(self.env, self.options["card"])))
         return [showcase(page=self.arguments[0], **self.options)]
 
 
@@ -111,14 +113,18 @@ class FillLanding(SphinxPostTransform):
             node.replace_self(drawn(self.env, self.env.docname, node["lines"]))
 
 
+def card_of(env: BuildEnvironment, name: str) -> Path:
+    """Where the run card of a stored result is."""
+    return Path(env.srcdir) / env.config.kexue_artifacts / name / "card.json"
+
+
 def shown(app: Sphinx, here: str, wanted: dict[str, Any]) -> list[nodes.Node]:
     """The three things, each with a line that says what it is and where it stands."""
     env, page = app.env, wanted["page"]
     doctree = env.get_doctree(page)
     row = next(r for r in ledger(env)["rows"][page] if r["label"] == wanted["equation"])
     equation = nodes.container("", formula(row["tex"]), mark(row["record"]), classes=["kx-eq"])
-    path = Path(env.srcdir) / env.config.kexue_artifacts / wanted["card"] / "card.json"
-    card = json.loads(path.read_text(encoding="utf-8"))
+    card = json.loads(card_of(env, wanted["card"]).read_text(encoding="utf-8"))
     made = (
         f"Computed by {device(card)} in {card['seconds']:,.0f} s with "
         f"{size(card['peak_memory_mb'])}, {card['preset']} preset, seed {card['seed']}, "
@@ -205,8 +211,10 @@ def drawn(env: BuildEnvironment, here: str, lines: list[str]) -> list[nodes.Node
 
 
 def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """The page depends on every chapter: write it again with each build that reads one."""
-    return sorted(known(env)["pages"])
+    """The page depends on every chapter: write it again when one was read."""
+    heads = known(env)["heads"]
+    changed = differs(env, "landing", [order(env), heads, [env.all_docs[page] for page in heads]])
+    return sorted(known(env)["pages"]) if changed else []
 
 
 def purge(app: Sphinx, env: BuildEnvironment, page: str) -> None:

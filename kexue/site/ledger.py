@@ -22,6 +22,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from kexue.site.fresh import differs
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -194,8 +196,9 @@ def merge(app: Sphinx, env: BuildEnvironment, pages: set[str], other: BuildEnvir
 
 
 def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """The ledger page depends on every other: write it again whenever one was read."""
-    return sorted(ledger(env)["pages"])
+    """The ledger page shows the equations of every other: write it again when one changed."""
+    changed = differs(env, "ledger", [order(env), ledger(env)["rows"]])
+    return sorted(ledger(env)["pages"]) if changed else []
 
 
 class FillTables(SphinxPostTransform):

@@ -17,6 +17,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from kexue.site.fresh import differs
 from kexue.site.ledger import line, link_to
 from kexue.site.math import spoken
 
@@ -155,9 +156,9 @@ def glossary(env: BuildEnvironment) -> dict[str, tuple[str, str]]:
 
 def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """The notation page depends on every chapter, the chapters on what that page adds."""
-    now = {slug: pairs for slugs in known(env)["more"].values() for slug, pairs in slugs.items()}
-    before, env.kexue_named = getattr(env, "kexue_named", now), now
-    return sorted(set(known(env)["more"]) | (set(known(env)["tables"]) if now != before else set()))
+    pages = {"tables": known(env)["more"], "more": known(env)["tables"]}
+    changed = [pages[kind] for kind in pages if differs(env, kind, known(env)[kind])]
+    return sorted(set().union(*changed))
 
 
 def purge(app: Sphinx, env: BuildEnvironment, page: str) -> None:

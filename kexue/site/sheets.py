@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import html
-import inspect
+import importlib.util
 import json
-import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
@@ -25,6 +25,7 @@ from sphinx.util import docname_join, import_object, logging
 from sphinx.util.docutils import SphinxDirective
 
 from kexue.site.exercises import Exercise, raw, read, sections
+from kexue.site.fresh import differs, older
 from kexue.site.head import made, whole
 from kexue.site.ledger import ledger, line, link_to, order
 from kexue.site.slips import recalled, steps
@@ -135,22 +136,39 @@ def chapters(env: BuildEnvironment) -> list[str]:
 def plant(app: Sphinx, env: BuildEnvironment) -> list[str]:
     """Have the slips of every chapter planted whose equations changed; the tables are outdated."""
     if name := app.config.kexue_slips:
-        make = import_object(name)
-        code = inspect.getsource(sys.modules[make.__module__])
+        code = source(name.rpartition(".")[0])
         for page in known(env)["chapters"]:
             rows = ledger(env)["rows"].get(page, [])
             key = hashlib.sha256((code + json.dumps(rows, sort_keys=True)).encode()).hexdigest()
             if known(env)["slips"].get(page, {}).get("key") != key:
-                known(env)["slips"][page] = {"key": key, "slips": make(rows)}
-    return sorted(known(env)["pages"])
+                known(env)["slips"][page] = {"key": key, "slips": import_object(name)(rows)}
+    beside = {page: [kinds_of(env, page), made(app, page)] for page in known(env)["chapters"]}
+    changed = differs(env, "sheets", [order(env), known(env)["chapters"], beside, whole(app)])
+    return sorted(known(env)["pages"]) if changed else []
+
+
+def source(module: str) -> str:
+    """The code of a module, which is not imported: computer algebra takes a second.
+
+    >>> "def source(" in source("kexue.site.sheets")
+    True
+    """
+    first, *rest = module.split(".")
+    (folder,) = importlib.util.find_spec(first).submodule_search_locations
+    return Path(folder, *rest).with_suffix(".py").read_text(encoding="utf-8")
 
 
 def collect(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Make the sheets of all chapters, for the builder to write."""
+    """Make the sheets of the chapters that were written, for the builder to write."""
+    out = app.builder.get_outfilename
     for chapter in chapters(app.env) if app.builder.format == "html" else ():
+        kinds = kinds_of(app.env, chapter)
+        made = [Path(out(sheet(app.env, chapter, kind))) for kind in kinds]
+        if not any(older(path, Path(out(chapter))) for path in made):
+            continue
         doctree = app.env.get_doctree(chapter)
         found = [read(section) for section in sections(doctree)]
-        for kind in kinds_of(app.env, chapter):
+        for kind in kinds:
             page = doctree.copy()
             page += compose(app, chapter, kind, found)
             yield sheet(app.env, chapter, kind), context(app, chapter, kind, page), "page.html"

@@ -154,9 +154,12 @@ def slim(app: Sphinx, exception: Exception | None) -> None:
         return
     out = Path(app.outdir)
     static = out / "_static"
+    if not (scripts := static / "scripts" / "fontawesome.js").is_file():
+        return  # no page was out of date: all is as it was left
     pages = [p.read_text("utf-8") for p in out.rglob("*.html") if static not in p.parents]
-    used = {word for page in pages for found in CLASSES.findall(page) for word in found.split()}
-    source = (static / "scripts" / "fontawesome.js").read_text(encoding="utf-8")
+    found = {names for page in pages for names in CLASSES.findall(page)}
+    used = {word for names in found for word in names.split()}
+    source = scripts.read_text(encoding="utf-8")
     wanted = {name for name in used if name.startswith("fa-")}
     for path in static.glob("*.js"):
         used.update(re.findall(r"[A-Za-z][\w-]+", path.read_text("utf-8")))

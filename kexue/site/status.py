@@ -18,6 +18,7 @@ from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
+from kexue.site.fresh import differs
 from kexue.site.ledger import line, link_to, order
 
 if TYPE_CHECKING:
@@ -265,9 +266,11 @@ def table(
 
 
 def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """The page depends on every notebook and every card: write it again with each build."""
+    """The page depends on every notebook and every card: write it again when one changed."""
     pages(env).intersection_update(env.found_docs)
-    return sorted(pages(env))
+    shelf = Path(env.srcdir) / env.config.kexue_artifacts
+    changed = bool(pages(env)) and differs(env, "status", tables(env, env.config.root_doc, shelf))
+    return sorted(pages(env)) if changed else []
 
 
 def merge(app: Sphinx, env: BuildEnvironment, read: set[str], other: BuildEnvironment) -> None:
