@@ -74,6 +74,8 @@ def spoken(tex: str) -> str:
 
     >>> spoken(r"x_{t-1}"), spoken(r"gg^\top"), spoken(r"\nabla\log p"), spoken(r"\alpha_t^2")
     ('x_(t−1)', 'gg^⊤', '∇log p', 'α_t^2')
+    >>> spoken(r"\sqrt{1-\alpha_t^2}"), spoken(r"\sqrt[3]{n}")
+    ('√(1−α_t^2)', '3√(n)')
     """
     tree = ET.fromstring(re.search(r"<math.*</math>", typeset(tex), re.DOTALL)[0])
     made = _line(tree.find(f"{MATHML}semantics")[0])
@@ -83,7 +85,10 @@ def spoken(tex: str) -> str:
 def _line(node: ET.Element) -> str:
     parts = [_line(child) for child in node] or [node.text or ""]
     signs = {"msub": "_", "msup": "^", "msubsup": "_^", "mfrac": "/"}
-    if not (between := signs.get(node.tag.removeprefix(MATHML))):
+    tag = node.tag.removeprefix(MATHML)
+    if tag in ("msqrt", "mroot"):  # the degree of a root comes second
+        return f"{parts[1]}√({parts[0]})" if tag == "mroot" else f"√({''.join(parts)})"
+    if not (between := signs.get(tag)):
         return "".join(parts)
     first, *rest = [part if len(part) == 1 else f"({part})" for part in parts]
     return first + "".join(map("".join, zip(between, rest, strict=False)))
