@@ -34,14 +34,16 @@ def configure(app: Sphinx, config: Config) -> None:
         config.html_theme_options.setdefault("back_to_top_button", False)
 
 
-def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Every page, if a file that pages load is another by now: they name it with a checksum."""
-    digests = {
-        path.relative_to(ASSETS).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in ASSETS.rglob("*")
-        if path.is_file()
-    }
-    return sorted(env.found_docs) if differs(env, "assets", digests) else []
+def outdated(app: Sphinx, env: BuildEnvironment) -> set[str]:
+    """Every page, if a script is another by now: they name it with a checksum. If another file is,
+    one page, so that the files are copied.
+    """
+    digests: dict[bool, dict[str, str]] = {True: {}, False: {}}
+    for path in filter(Path.is_file, ASSETS.rglob("*")):
+        name = path.relative_to(ASSETS).as_posix()
+        digests[path.suffix == ".js"][name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    scripts, others = (differs(env, f"assets {s}", digests[s]) for s in (True, False))
+    return set(env.found_docs) if scripts else {app.config.root_doc} if others else set()
 
 
 def setup(app: Sphinx) -> None:

@@ -4,6 +4,7 @@ The built book is served from localhost. Every request to another host is refuse
 so are console errors: :class:`Visit` holds them, and each test asserts that there are none.
 """
 
+import contextlib
 import functools
 import http.server
 import os
@@ -32,7 +33,8 @@ FLAGS = [
 THIN = """
 () => {
   const all = (selector) => document.querySelectorAll(selector);
-  for (const node of all("section")) node.style.contentVisibility = "visible";
+  for (const node of all("section, div.math, div.cell, section > p"))
+    node.style.contentVisibility = "visible";
   for (const node of all(".katex")) node.replaceChildren("x");
   for (const node of all("svg.kx-figure, svg.kx-picture")) node.replaceChildren();
   const seen = new Set();
@@ -108,21 +110,35 @@ def site() -> Path:
     return SITE
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files, says nothing."""
+
+    def log_message(self, format, *args):
+        pass
+
+
 @pytest.fixture(scope="session")
-def address(site):
+def serving():
+    """``serving(folder)`` serves it from localhost and says where, with a slash at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(folder: Path) -> str:
+            handler = functools.partial(Quiet, directory=str(folder))
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            stack.enter_context(server)
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}/"
+
+        yield serve
+
+
+@pytest.fixture(scope="session")
+def address(site, serving):
     """Where the built book is served, with a slash at the end."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
-        thread.join()
+    return serving(site)
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,14 @@
 import re
 
 import pytest
+from waiting import READY, awaiting
 
 from tools.book import documents
 
 pytestmark = pytest.mark.browser
+DRAWN = awaiting(
+    "await settled(figure); return figure.querySelector('.kx-drawn').innerHTML;", "figure"
+)
 
 
 def explorers(site):
@@ -21,21 +25,13 @@ def ready(page):
     They and all below are handles: a locator looks through the 60 000 elements of a chapter anew
     each time it is used.
     """
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('figure.kx-explorer')]"
-        ".every((figure) => figure.dataset.kx === 'ready')"
-    )
+    page.evaluate(READY)
     return page.query_selector_all("figure.kx-explorer")
 
 
 def shown(figure) -> tuple[str, str]:
     """What is drawn and what is said of it, once the last move has been followed."""
-    markup = figure.evaluate(
-        """async (figure) => {
-          while (figure.ariaBusy) await new Promise(requestAnimationFrame);
-          return figure.querySelector(".kx-drawn").innerHTML;
-        }"""
-    )
+    markup = figure.evaluate(DRAWN)
     said = "".join(re.findall(r' aria-label="[^"]*"', markup))
     return re.sub(r' (?:style|tabindex|aria-label)="[^"]*"', "", markup), said
 

@@ -5,11 +5,8 @@ and by mouse; each time the picture must change, and be the same as before on th
 """
 
 import contextlib
-import functools
-import http.server
 import io
 import re
-import threading
 
 import matplotlib
 import nbformat
@@ -19,13 +16,14 @@ from PIL import Image
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
+from waiting import READY, awaiting
 
 from kexue.explore import interact
 
 pytestmark = pytest.mark.browser
 X = np.linspace(0, 1, 60)
 LONG = "height of the hill at its left end"
-READY = "() => document.querySelectorAll('figure[data-kx=ready]').length === 5"
+SETTLE = awaiting("await new Promise(requestAnimationFrame); await settled(figure);", "figure")
 
 
 def curves(f=2.0, shape=None, grow=False):
@@ -99,20 +97,9 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture(params=["http", "file"])
-def opened(request, built, chromium):
+def opened(request, built, chromium, serving):
     """The page in a browser that refuses every other host, and what went wrong so far."""
-    server = None
-    address = built.as_uri() + "/"
-    if request.param == "http":
-
-        class Quiet(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, format, *args):
-                pass
-
-        handler = functools.partial(Quiet, directory=str(built))
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}/"
+    address = serving(built) if request.param == "http" else built.as_uri() + "/"
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(15_000)
     wrong: list[str] = []
@@ -129,12 +116,9 @@ def opened(request, built, chromium):
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
     page.goto(address + "index.html")
-    page.wait_for_function(READY)
+    page.evaluate(READY)
     yield page, wrong
     context.close()
-    if server:
-        server.shutdown()
-        server.server_close()
 
 
 class Look:
@@ -169,11 +153,6 @@ class Look:
         """Whether something else is seen."""
         seen = self.pixels is None or self.apart(other).max() > 64
         return self.markup != other.markup and seen
-
-
-SETTLE = """async (figure) => {
-  do await new Promise(requestAnimationFrame); while (figure.ariaBusy);
-}"""
 
 
 def test_every_control_by_keyboard_and_mouse(opened):
@@ -300,7 +279,7 @@ def test_nothing_moves_when_the_controls_come(built, chromium):
         "watch.observe({ type: 'layout-shift', buffered: true })"
     )
     page.goto((built / "index.html").as_uri())
-    page.wait_for_function(READY)
+    page.evaluate(READY)
     shifts = page.evaluate(
         """async () => {
           for (let k = 0; k < 2; k++) await new Promise(requestAnimationFrame);  // painted
@@ -314,7 +293,7 @@ def test_nothing_moves_when_the_controls_come(built, chromium):
 def test_print_shows_the_default_and_says_what_moves(built, chromium):
     page = chromium.new_page()
     page.goto((built / "index.html").as_uri())
-    page.wait_for_function(READY)
+    page.evaluate(READY)
     slider = page.locator("input[name=f]")
     slider.focus()
     slider.press("End")

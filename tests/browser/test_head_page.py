@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from PIL import Image
 from pybtex.database import parse_string
+from waiting import READY, awaiting
 
 from tools.book import documents, source
 
@@ -67,7 +68,7 @@ def saved(page, figure):
 def test_figures_are_saved_black_on_white_from_a_dark_page_as_they_stand(visit):
     seen = visit(f"{CHAPTERS[0]}.html", scheme="dark")
     page = seen.page
-    page.locator("figure.kx-explorer:not([data-kx=ready])").first.wait_for(state="detached")
+    page.evaluate(READY)
     drawn = page.locator("figure:has(svg.kx-figure):has(.kx-save)").first
     explorer = page.locator("figure.kx-explorer:has(.kx-save)").first
     for figure in drawn, explorer:
@@ -83,7 +84,7 @@ def test_figures_are_saved_black_on_white_from_a_dark_page_as_they_stand(visit):
         assert {picture.getpixel((x, y)) for x in (0, width - 1) for y in (0, height - 1)} == {255}
         assert width >= 1000 and picture.getextrema()[0] < 60  # sharp, and drawn on
     explorer.locator("input[type=range]").first.press("End")
-    page.wait_for_function("figure => !figure.ariaBusy", arg=explorer.element_handle())
+    explorer.evaluate(awaiting("await settled(figure);", "figure"))
     (_, moved), _ = saved(page, explorer)
     drawn = [re.sub(rb' aria-label="[^"]*"', b"", file) for file in (svg, moved)]
     assert drawn[0] != drawn[1]

@@ -1,6 +1,7 @@
 """A page by keyboard alone, on a screen and on a phone; and its first moment in the dark."""
 
 import pytest
+from waiting import READY, awaiting
 
 from tools.book import documents, source
 
@@ -14,12 +15,12 @@ FOCUSED = """() => {
       (look.outlineStyle !== "none" || look.boxShadow !== "none") };
 }"""
 # Of the slider that has the focus: its value in words, and what its figure shows by then.
-MOVED = """async () => {
+MOVED = awaiting("""
   const slider = document.activeElement, figure = slider.closest("figure");
-  while (figure.ariaBusy) await new Promise(requestAnimationFrame);
+  await settled(figure);
   const drawn = [...figure.querySelectorAll(".kx-drawn > *")].map((part) => part.innerHTML);
   return [slider.getAttribute("aria-valuetext"), drawn.join()];
-}"""
+""")
 
 
 def tabbed(page, wanted, most=400):
@@ -37,7 +38,7 @@ def test_a_chapter_by_keyboard(visit):
     """The skip link, a mark, an explorer, a folded solution, the search."""
     seen = visit(f"{CHAPTER}.html")
     page = seen.page
-    page.locator("figure.kx-explorer:not([data-kx=ready])").first.wait_for(state="detached")
+    page.evaluate(READY)
     assert tabbed(page, lambda here: True)["text"] == "Skip to main content"
     page.keyboard.press("Enter")
     tabbed(page, lambda here: here["name"] == "INPUT" and here["kind"] == "range")

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from waiting import awaiting
 
 from tools.book import documents
 
@@ -82,20 +83,16 @@ OVERFLOW = r"""
 }
 """
 # The letters of an explorer's drawing that are too small on a phone, in pixels.
-SMALL = """
-async () => {
-  const figures = [...document.querySelectorAll("figure.kx-explorer")];
-  while (figures.some((figure) => figure.dataset.kx !== "ready"))
-    await new Promise(requestAnimationFrame);
-  return figures.flatMap((figure) => {
+SMALL = awaiting("""
+  await everyReady();
+  return [...document.querySelectorAll("figure.kx-explorer")].flatMap((figure) => {
     const svg = figure.querySelector(".kx-drawn svg.kx-picture");
     const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
     const lines = [...svg.querySelectorAll("[data-scale]")];  // "scale(size ...)", in 1/100
     const sizes = lines.map((line) => parseFloat(line.dataset.scale.slice(6)) * 100 * scale);
     return sizes.filter((size) => size < 10).map((size) => `${figure.id}: ${size}`);
   });
-}
-"""
+""")
 
 # Screenshots are for a human who asks for them: the first screens of a long chapter will do.
 LOOK = os.environ.get("KEXUE_SCREENSHOTS", "") not in ("", "0")
