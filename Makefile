@@ -112,9 +112,9 @@ bench: $(STAMP) ## time the hot paths against their peers (which it installs), o
 	  echo "== $$script"; $(BIN)/python $$script || failed=1; done; \
 	$(if $(ONLY),,$(BIN)/python benchmarks/_table.py;) exit $${failed:-0}
 
-audit: $(STAMP) ## look for known holes in the pinned packages (installs pip-audit; needs a network)
+audit: $(STAMP) ## look for known holes in the pinned packages (installs pip-audit; asks pypi.org)
 	$(BIN)/python -m pip install --quiet pip-audit==2.10.1
-	$(BIN)/pip-audit --no-deps --disable-pip -r requirements.txt -r constraints.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements.txt -r constraints.txt
 
 clean: ## remove what was built; .venv stays
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -7,6 +7,11 @@ pytestmark = pytest.mark.browser
 PAGE = "book/how-checked.html"
 MARKS = ".kx-mark > summary"
 TOPS = "marks => marks.map(m => m.getBoundingClientRect().top + scrollY)"
+# What is far from the window, too, so that places can be compared.
+LAID_OUT = """() => {
+  for (const node of document.querySelectorAll("section, div.math, div.cell, section > p"))
+    node.style.contentVisibility = "visible";
+}"""
 SEEN = "marks => marks.filter(m => m.getBoundingClientRect().width > 0).length"
 
 
@@ -14,7 +19,9 @@ SEEN = "marks => marks.filter(m => m.getBoundingClientRect().width > 0).length"
 def page(request, visit):
     """The page on a screen and on a phone, in light and dark."""
     scheme, width = request.param.split()
-    return visit(PAGE, width=int(width), scheme=scheme).page
+    page = visit(PAGE, width=int(width), scheme=scheme).page
+    page.evaluate(LAID_OUT)
+    return page
 
 
 def test_a_mark_opens_by_keyboard_and_stays_where_it_is(page):
