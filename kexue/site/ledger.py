@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 DATA = re.compile(r'data-ledger="([^"]*)"')
 SIGNS = {"proved": "✓", "measured": "≈", "cited": "❞", "defined": "≔", "assumed": "△"}
+SYMBOL = re.compile(r"\b([A-Za-z]_(?:\w\b|\{[^{}]*\}))")  # in words: x_0, p_t
 JOIN = {"proved": " ", "measured": " ", "cited": ": ", "defined": ": ", "assumed": ": "}
 
 
@@ -139,8 +140,10 @@ def evidence(record: dict[str, Any]) -> list[nodes.paragraph]:
     """Sentences on how an equation was checked, with links to its premises."""
     kind, how = record["kind"], record.get("how", "")
     words = f"{JOIN[kind]}{how}" if how else " here" if kind == "defined" else ""
+    pieces = SYMBOL.split(words.rstrip("."))
+    told = [nodes.math("", p) if k % 2 else nodes.Text(p) for k, p in enumerate(pieces)]
     source = [" ", citation(record["key"])] if "key" in record else []
-    found = [line(nodes.strong("", kind.capitalize()), words.rstrip("."), *source, ".")]
+    found = [line(nodes.strong("", kind.capitalize()), *told, *source, ".")]
     if record.get("given"):
         parts: list[Any] = ["Given "]
         for label in record["given"]:

@@ -1,8 +1,9 @@
-"""Keep on one line what belongs together: a formula and its punctuation, an interval in a table.
+"""Keep on one line what belongs together: a formula and its punctuation, numbers in a table.
 
 A browser may break a line on either side of a typeset formula, which leaves full stops and commas
 alone at the start of the next line. Where punctuation touches a formula, the two become one
-unbreakable span; only HTML is concerned. In a table "0.19 to 0.25" would take three lines.
+unbreakable span; only HTML is concerned. In a table "0.19 to 0.25" would take three lines,
+"9 s" two.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 BEFORE = re.compile(r"[(\[{“‘/]+$")
 AFTER = re.compile(r"^(?:[.,;:!?)\]}”’%/]|-\w+)+")
-INTERVAL = re.compile(r"(?<=\d) to (?=[-+\u2212]?\d)")
+INTERVAL = re.compile(r"(?<=\d) to (?=[-+\u2212]?\d)|(?<=\d) (?=(?:ms|s|min|h|kB|MB|GB|%)(?!\w))")
 
 
 class KeepPunctuation(SphinxPostTransform):
@@ -46,8 +47,8 @@ class KeepPunctuation(SphinxPostTransform):
                 span += [nodes.Text(before), formula, nodes.Text(after)]
 
 
-class KeepIntervals(SphinxPostTransform):
-    """No break inside an interval that stands in a table."""
+class KeepNumbers(SphinxPostTransform):
+    """No break inside an interval, or between a number and its unit, in a table."""
 
     default_priority = 900
     formats = ("html",)
@@ -57,7 +58,7 @@ class KeepIntervals(SphinxPostTransform):
         for entry in self.document.findall(nodes.entry):
             for text in list(entry.findall(nodes.Text)):
                 if INTERVAL.search(text):
-                    kept = INTERVAL.sub("\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}", text)
+                    kept = INTERVAL.sub(lambda m: m[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
                     text.parent.replace(text, nodes.Text(kept))
 
 
@@ -75,4 +76,4 @@ def take(parent: nodes.TextElement, index: int, pattern: re.Pattern[str]) -> str
 def setup(app: Sphinx) -> None:
     """Register the transforms."""
     app.add_post_transform(KeepPunctuation)
-    app.add_post_transform(KeepIntervals)
+    app.add_post_transform(KeepNumbers)

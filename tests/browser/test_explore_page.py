@@ -258,7 +258,9 @@ def test_controls_speak_and_fit_a_thumb(opened):
             "xpath=ancestor-or-self::*[self::label or self::button][1]"
         ).bounding_box()
         assert box["height"] >= 44 and box["width"] >= 44
-        name = control.evaluate("c => c.getAttribute('aria-label') || c.labels[0].textContent.trim()")
+        name = control.evaluate(
+            "c => c.getAttribute('aria-label') || c.labels[0].textContent.trim()"
+        )
         assert name
     for slider in page.locator("input[type=range]").all():
         assert slider.bounding_box()["width"] > 100  # however long its label

@@ -89,3 +89,31 @@ def test_figures_are_saved_black_on_white_from_a_dark_page_as_they_stand(visit):
     drawn = [re.sub(rb' aria-label="[^"]*"', b"", file) for file in (svg, moved)]
     assert drawn[0] != drawn[1]
     seen.clean()
+
+
+def test_a_stranger_has_everything_on_the_first_screen_and_one_click_away(visit, address):
+    """A moved explorer, a proved equation, a stored result, a deck and Colab."""
+    seen = visit("book/index.html")
+    page = seen.page
+    page.evaluate(READY)
+    assert page.locator(".kx-show figure").count() == 2
+    for part in page.locator(".kx-show :is(input, summary, figure), .kx-entrances a").all():
+        assert part.bounding_box()["y"] < 800
+
+    drawn = page.locator(".kx-show .kx-drawn").first
+    before, slider = drawn.inner_html(), page.locator(".kx-show input[type=range]").first
+    box = slider.bounding_box()
+    slider.click(position={"x": box["width"] - 9, "y": box["height"] / 2})
+    assert drawn.inner_html() != before
+    page.locator(".kx-show .kx-mark > summary").click()
+    assert page.locator(".kx-show .kx-how").inner_text().startswith("Proved")
+
+    page.locator(".kx-entrances a", has_text="slides").click()
+    page.wait_for_selector("html.kxd-ready")
+    assert page.evaluate("Reveal.getTotalSlides()") >= 20
+    page.go_back()
+    seen.clean()
+    page.locator(".kx-entrances a", has_text="Colab").click()
+    (asked,) = seen.foreign  # the network is cut
+    assert asked.startswith("https://colab.research.google.com/github/")
+    assert asked.endswith("/blob/colab/diffusion/fokker-planck.ipynb")

@@ -63,6 +63,18 @@ FAULTS = r"""
   const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
   for (const id of new Set(ids.filter((id, k) => ids.indexOf(id) !== k)))
     faults.push("id used twice: " + id);
+  for (const mark of document.querySelectorAll(".kx-mark")) {
+    const label = mark.querySelector("code"), link = mark.querySelector("a[href*='/issues/new?']");
+    const said = decodeURIComponent(link?.href ?? "");
+    if (!said.includes(`Equation: ${label.textContent}\n`) || !said.includes("Page: http"))
+      faults.push("no report of " + label.textContent);
+  }
+  const symbol = document.querySelector("article section .math[title]");
+  symbol?.click();
+  const meaning = document.querySelector(".kx-meaning:popover-open");
+  if (symbol && meaning?.textContent !== symbol.title) faults.push("untold: " + show(symbol));
+  if (document.querySelector("#names") && !symbol) faults.push("no symbol says what it is");
+  meaning?.hidePopover();
   const titles = document.querySelectorAll("article h1").length;
   if (titles !== 1 && !location.pathname.endsWith("/search.html")) faults.push(titles + " h1");
   return faults;

@@ -2,12 +2,15 @@
  * what a result says. It stands after searchtools.js and before the index, which starts the search. */
 (() => {
   "use strict";
-  const UNSAID = ".headerlink, .katex-html, annotation, .kx-mark, .cell_input, svg, script, style, noscript, details.hide";
+  const UNSAID = ".headerlink, .kx-head, .katex-html, annotation, .kx-mark, .cell_input, svg, script, style, noscript, details.hide";
 
-  /* The text of a page found: formulas once, no code, no styles. */
+  const APART = "p, li, dt, dd, td, th, div, figure, figcaption, summary, h1, h2, h3, h4";
+
+  /* The text of a page found: formulas once, no code, no styles, a space between blocks. */
   Search.htmlToText = (html, anchor) => {
     const page = new DOMParser().parseFromString(html.replace(/<style\b.*?<\/style>/gs, ""), "text/html");
     for (const node of page.querySelectorAll(UNSAID)) node.remove();
+    for (const node of page.querySelectorAll(APART)) node.append(" ");
     const main = (anchor && page.querySelector(`[role="main"] ${anchor}`)) || page.querySelector("article, [role=main]");
     return main ? main.textContent.replace(/\s+/g, " ") : "";
   };
