@@ -1,13 +1,23 @@
-"""What an explorer costs a reader: bytes on the wire, time to the first slider, time of a move.
+"""What an explorer costs: its author CPU time for the frames; a reader bytes and waiting.
 
-``python benchmarks/explorers.py`` builds one page for each explorer, serves it from localhost,
-opens it in a headless Chromium and prints a table; it fails where a limit is missed. A move is
-measured from the key press (the event's own time stamp) to the first task after the frame that
-shows the new picture.
+``python benchmarks/explorers.py`` computes all frames of four explorers beforehand, against
+
+1. ``savefig`` in a loop: the function called for each frame, its figure saved as PNG at two pixels
+   a point, cut to its ink, which is what a notebook does with a figure;
+2. the loop tuned: the layout is found once and not for each frame, nothing is cut.
+
+Ours packs, compresses and writes the page's HTML besides. The limit of a row is calling the
+function alone, figures made and closed but never drawn. CPU seconds on one thread, taken in turns.
+``--only frames`` or ``reader`` does one half and stores nothing.
+
+For the reader it builds a page for each explorer, serves it from localhost and opens it in a
+headless Chromium. A move is measured from the key press (the event's own time stamp) to the first
+task after the frame that shows the new picture.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import gzip
@@ -19,12 +29,9 @@ import statistics
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import matplotlib
 
@@ -32,80 +39,16 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
-import torch
+from _explorers import CASES
+from _table import Median, Row, cpu_seconds, report, show
 
-from kexue import data, diffusion, plot
-from kexue.density import GaussianMixture
-from kexue.explore import interact
-from kexue.schedule import su
+from kexue import plot
+from kexue.explore import frames, interact
 
 LIMITS = {"curves": 60_000, "frames": 300_000}  # bytes
-MEDIAN, P95, FIRST = 20, 50, 1000  # milliseconds
-PRESSES = 60
+MEDIAN, P95, FIRST = 0.02, 0.05, 1.0  # seconds
+PRESSES, REPEATS = 60, 3
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-
-schedule = su()
-modes = GaussianMixture([0.5, 0.5], [-1.0, 1.0], [0.04, 0.04])
-
-
-def bayes(t=400, jump=100, x_t=1.0):
-    """What x_0 = -1 says of x_s, what x_t says of it, and the product"""
-    s, y = max(t - jump, 1), np.linspace(-3, 3, 241)
-    (alpha, sigma), (a, b) = map(float, schedule(s)), map(float, schedule.step(t, s))
-    mean, var = diffusion.posterior(torch.tensor(x_t), torch.tensor(-1.0), schedule, t, s)
-    _, (left, right) = plt.subplots(1, 2, width_ratios=[4, 1])
-    for m, v, c, name in [
-        (-alpha, sigma**2, plot.BLUE, r"$p(x_s|x_0)$"),
-        (x_t / a, (b / a) ** 2, plot.RED, r"$p(x_t|x_s)$"),
-        (float(mean), float(var), plot.GREEN, r"$p(x_s|x_t,x_0)$"),
-    ]:
-        left.plot(y, np.exp(-((y - m) ** 2) / (2 * v)), color=c, label=name)
-    left.set(xlim=(-3, 3), ylim=(0, 1.1), xlabel="$x_s$", ylabel="density / its maximum")
-    left.legend(loc="upper left", ncols=3)
-    share = float(var) / sigma**2
-    right.bar([0], [share], color=plot.BLUE)
-    right.bar([0], [1 - share], bottom=[share], color=plot.RED)
-    right.set(xticks=[], ylim=(0, 1), ylabel="share of the precision")
-
-
-def jumps(K=10, variance="posterior"):
-    """Law of the chain after K jumps of the exact denoiser, and the data's law"""
-    x = torch.linspace(-6, 6, 3001, dtype=torch.float64)
-    *_, (_, q) = diffusion.chain_on_grid(modes, schedule, schedule.timesteps(K, 1), x, variance)
-    p = modes.noised(*schedule(1)).log_prob(x).exp()
-    near = (x.abs() < 2.2).nonzero()[::5, 0]
-    plt.fill_between(x[near], p[near], color=plot.GRAY, alpha=0.35, label="data")
-    plt.plot(x[near], q[near], color=plot.RED, label="generated")
-    plt.gca().set(xlim=(-2.2, 2.2), ylim=(0, 2.5), xlabel="$x$", ylabel="density")
-    plt.legend(loc="upper right")
-
-
-def noising(t=300):
-    """Sixteen digits with the noise of time t"""
-    x0 = data.load("digits").x[:16]
-    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
-    x = schedule.add_noise(x0, noise, torch.full((16,), t))
-    plot.strip(plt.gca(), x.clamp(-1, 1), 8)
-
-
-def contours(a=0.5):
-    """A density with two modes, filled contours"""
-    x = np.linspace(-3, 3, 90)
-    x, y = np.meshgrid(x, x)
-    z = np.exp(-((x - a) ** 2) - y**2) + np.exp(-((x + a) ** 2) - 2 * y**2)
-    plt.contourf(x, y, z, 12)
-
-
-JUMPS = [1, 2, 3, 5, 10, 20, 50]
-CASES: list[tuple[Callable, dict[str, Any]]] = [
-    (
-        bayes,
-        {"t": (2, 1000), "jump": [1, 10, 100], "x_t": (-2.0, 2.0), "frames": {"t": 9, "x_t": 5}},
-    ),
-    (jumps, {"K": (1, 50), "variance": ["posterior", "forward"], "frames": {"K": JUMPS}}),
-    (noising, {"t": (0, 1000), "frames": 21}),
-    (contours, {"a": (0.0, 1.5), "frames": 16, "mode": "frames"}),
-]
 
 MEASURE = """
 async ({ presses, index }) => {
@@ -125,14 +68,77 @@ async ({ presses, index }) => {
 """
 
 
-def page_for(fn: Callable, options: dict[str, Any], folder: Path) -> tuple[Any, float]:
-    """Build a page with one explorer; return the explorer and the seconds its frames took."""
+def explorer_of(fn: Callable, options: dict[str, Any]) -> Any:
+    """The explorer with all its frames."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return interact(fn, caption="Moved.", **options).explorer
+
+
+def alone(fn: Callable, where: list[dict[str, Any]]) -> None:
+    """Call the function for every frame; draw nothing."""
+    for arguments in where:
+        fn(**arguments)
+        plt.close()
+
+
+def saved(fn: Callable, where: list[dict[str, Any]], tuned: bool = False) -> list[bytes]:
+    """The loop over ``savefig``."""
+    layout, cut, pictures = frames.Layout(), None if tuned else "tight", []
+    for arguments in where:
+        fn(**arguments)
+        if tuned:
+            layout.apply(plt.gcf())
+        out = io.BytesIO()
+        plt.savefig(out, format="png", dpi=frames.DOTS, bbox_inches=cut)
+        plt.close()
+        pictures.append(out.getvalue())
+    return pictures
+
+
+def check(fn: Callable, arguments: dict[str, Any]) -> None:
+    """What is recorded of a figure has the extent of its ink on paper, to three points."""
+    drawing, frame = frames.draw(fn, arguments, frames.Layout())
+    ink, height = drawing.figure.get_tightbbox(), drawing.figure.get_size_inches()[1]
+    paper = 72 * np.array([ink.x0, height - ink.y1, ink.x1, height - ink.y0])
+    assert np.abs(paper - frame.scene.box).max() < 3, f"{fn.__name__}: other ink than on paper"
+
+
+def frames_rows() -> list[Row]:
+    """CPU seconds of all frames: ours, the loop, the loop tuned, the function alone."""
+    grids = [frames.grid(explorer_of(*case).controls) for case in CASES]  # and all are warm
+    names = ("ours", "savefig in a loop", "the loop tuned", "alone")
+    took = {name: np.zeros((REPEATS, len(CASES))) for name in names}
+    for k, ((fn, options), where) in enumerate(zip(CASES, grids, strict=True)):
+        check(fn, where[0])
+        runs = (
+            lambda fn=fn, options=options: explorer_of(fn, options),
+            lambda fn=fn, where=where: saved(fn, where),
+            lambda fn=fn, where=where: saved(fn, where, tuned=True),
+            lambda fn=fn, where=where: alone(fn, where),
+        )
+        for repeat in range(REPEATS):
+            for name, run in zip(names, runs, strict=True):
+                made, took[name][repeat, k : k + 1] = cpu_seconds(run, 1)
+                assert name in ("ours", "alone") or len(made) == len(where)
+    rows, counts = [], [len(where) for where in grids]
+    parts = [(f"{sum(counts)} frames of {len(CASES)} explorers", slice(None))]
+    parts += [
+        (f"  {fn.__name__}, {n} frames", slice(k, k + 1))
+        for k, ((fn, _), n) in enumerate(zip(CASES, counts, strict=True))
+    ]
+    for path, part in parts:
+        of = {name: Median(seconds[:, part].sum(1)) for name, seconds in took.items()}
+        goals = () if path.startswith(" ") else (3, 10)
+        goals = dict(zip(("bar", "aim"), goals, strict=False)) | {"limit": of["alone"]}
+        rows.append(Row(path, names[1], "CPU s", of[names[1]], of["ours"], **goals))
+        rows.append(Row("", names[2], "CPU s", of[names[2]], of["ours"], limit=of["alone"]))
+    return rows
+
+
+def page_for(explorer: Any, folder: Path) -> None:
+    """Build a page with one explorer."""
     from sphinx.application import Sphinx
 
-    start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        explorer = interact(fn, caption="Moved.", **options).explorer
-    seconds = time.perf_counter() - start
     output = nbformat.v4.new_output("display_data", data=explorer.bundle()[0])
     cells = [
         nbformat.v4.new_markdown_cell("# One explorer"),
@@ -149,7 +155,6 @@ def page_for(fn: Callable, options: dict[str, Any], folder: Path) -> tuple[Any, 
     }
     site = folder / "site"
     Sphinx(source, None, site, folder / "trees", "html", config, status=None, warning=None).build()
-    return explorer, seconds
 
 
 @contextlib.contextmanager
@@ -168,7 +173,7 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 def measure(chromium: Any, address: str) -> tuple[float, float, float]:
-    """Return milliseconds: median and 95th percentile of a move, first slider usable."""
+    """Return seconds: median and 95th percentile of a move, first slider usable."""
     first = []
     for _ in range(5):  # each in a fresh context: nothing cached
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
@@ -194,49 +199,55 @@ def measure(chromium: Any, address: str) -> tuple[float, float, float]:
         page.wait_for_timeout(37)  # not in step with the screen
     moves = page.evaluate("window.moves")
     context.close()
-    return statistics.median(moves), float(np.percentile(moves, 95)), statistics.median(first)
+    milliseconds = statistics.median(moves), np.percentile(moves, 95), statistics.median(first)
+    return tuple(float(value) / 1000 for value in milliseconds)
+
+
+def reader_rows(about: dict[str, Any]) -> list[Row]:
+    """Bytes and waiting of each explorer; what its page and its scripts weigh goes into about."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = os.environ.get("KEXUE_CHROMIUM") or next(filter(None, map(shutil.which, names)))
+    rows = []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        for fn, options in CASES:
+            explorer = explorer_of(fn, options)
+            with tempfile.TemporaryDirectory() as scratch:
+                page_for(explorer, Path(scratch))
+                site = Path(scratch) / "site"
+                files = [site / "_static" / f"explore{s}" for s in ("-draw.js", ".js", ".css")]
+                weights = {"page": [site / "index.html"], "scripts": files}
+                about[f"{fn.__name__}, bytes after gzip"] = {
+                    name: sum(len(gzip.compress(f.read_bytes(), 6)) for f in parts)
+                    for name, parts in weights.items()
+                }
+                with serve(site) as address:
+                    median, p95, first = measure(chromium, address)
+            label = f"{fn.__name__}, stored as {explorer.mode}"
+            limit = LIMITS[explorer.mode]
+            rows.append(Row(label, "-", "bytes", None, explorer.bytes, limit))
+            rows.append(Row("  a move, median", "", "s", None, median, MEDIAN))
+            rows.append(Row("  a move, 95 %", "", "s", None, p95, P95))
+            rows.append(Row("  first slider usable", "", "s", None, first, FIRST))
+        chromium.close()
+    return rows
 
 
 def main() -> int:
     """Print the table; return the number of limits that were missed."""
-    from playwright.sync_api import sync_playwright
-
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=["frames", "reader"])
+    only = parser.parse_args().only
     plot.setup()
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = os.environ.get("KEXUE_CHROMIUM") or next(filter(None, map(shutil.which, names)))
-    print(
-        f"{'explorer':10}{'stored as':>10}{'frames':>8}{'bytes':>10}{'page':>10}{'scripts':>9}",
-        end="",
-    )
-    print(f"{'median':>9}{'p95':>9}{'first':>9}{'computed':>10}")
-    missed = 0
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        for fn, options in CASES:
-            with tempfile.TemporaryDirectory() as scratch:
-                explorer, seconds = page_for(fn, options, Path(scratch))
-                site = Path(scratch) / "site"
-                sent = len(gzip.compress((site / "index.html").read_bytes(), 6))
-                files = [site / "_static" / f"explore{s}" for s in ("-draw.js", ".js", ".css")]
-                scripts = sum(len(gzip.compress(f.read_bytes(), 6)) for f in files)
-                with serve(site) as address:
-                    median, p95, first = measure(chromium, address)
-            count = int(np.prod([len(c.values) for c in explorer.controls]))
-            fits = explorer.bytes <= LIMITS[explorer.mode]
-            good = fits and median < MEDIAN and p95 < P95 and first < FIRST
-            missed += not good
-            print(
-                f"{fn.__name__:10}{explorer.mode:>10}{count:8}{explorer.bytes:10,}{sent:10,}",
-                end="",
-            )
-            print(
-                f"{scripts:9,}{median:6.1f} ms{p95:6.1f} ms{first:6.0f} ms{seconds:8.1f} s", end=""
-            )
-            print("" if good else "  MISSED")
-        chromium.close()
-    print(f"limits: {LIMITS} bytes; median {MEDIAN} ms, p95 {P95} ms, first {FIRST} ms")
-    print("bytes: the explorer, gzip; page: its whole HTML, gzip; scripts: explore*.js and .css")
-    return missed
+    rows, about = [], {"load": os.getloadavg()[0]}
+    rows += frames_rows() if only != "reader" else []
+    rows += reader_rows(about) if only != "frames" else []
+    if only:
+        show(row.stored() for row in rows)
+        return sum(not row.met for row in rows)
+    return report("explorers", rows, **about)
 
 
 if __name__ == "__main__":
