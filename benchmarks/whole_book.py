@@ -92,7 +92,7 @@ def main() -> int:
             assert pages > 10, f"a book of {pages} pages"
             warm = Median(clone.make("book, warm", "book") for _ in range(3))
             rows.append(Row("make book, cold", "-", "s", None, cold, 60, 30))
-            rows.append(Row("", "pbdl-book without execution (cited)", "s", PBDL_BOOK, cold))
+            rows.append(Row("", "pbdl-book, not executed (cited)", "s", PBDL_BOOK, cold))
             rows.append(Row("make book, warm", "-", "s", None, warm, 10, 3))
         if "test" in parts:
             clone.forget()
