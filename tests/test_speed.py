@@ -31,8 +31,8 @@ PENDING = {
     "whole_book",
     "two_gpus",
 }
-# What has to be compared: result, part of a peer's name (of a path where there is no peer), and
-# the ratio that must be reached.
+# What has to be compared: result, part of "path, peer", and the ratio that must be reached, or the
+# seconds where there is no peer. A name leaves PENDING when its result is stored.
 MUST = [
     ("ddpm_unet", "denoising-diffusion-pytorch, as shipped", 3),
     ("ddpm_unet", "diffusers, as shipped", 3),
@@ -46,6 +46,14 @@ MUST = [
     ("fokker_planck", "Euler, torchsde", 1e4),
     ("fokker_planck", "torchsde as shipped", 5),
     ("softmax_noise", "SDPA in a loop", 10),
+    ("softmax_noise_cuda", "SDPA in a loop", 10),
+    ("ddpm_sampling", "diffusers", 5),
+    ("ddpm_sampling", "diffusers", 1.3),
+    ("ddpm_digits", "smalldiffusion", 10),
+    ("explorers", "savefig in a loop", 3),
+    ("whole_book", "make test, cold", 480),
+    ("whole_book", "make book, cold", 60),
+    ("whole_book", "make book, warm", 10),
 ]
 CARD = {
     "device": "NVIDIA H100 80GB HBM3", "driver": "580.1", "torch": "2.11.0+cu130", "cuda": "13.0",
@@ -114,10 +122,12 @@ def test_every_result_has_a_card_or_says_why_not(name):
     assert bool(card["cuda"]) == name.endswith("_cuda") or name.startswith(("ddpm", "two"))
 
 
-@pytest.mark.parametrize(("name", "peer", "bar"), MUST)
-def test_what_has_to_be_compared_is_compared(name, peer, bar):
-    rows = speed_rows.filled(RESULTS[name]["rows"])
-    assert any(peer in row["peer"] and row["bar"] == bar and speed_rows.timed(row) for row in rows)
+@pytest.mark.parametrize(("name", "what", "bar"), MUST)
+def test_what_has_to_be_compared_is_compared(name, what, bar):
+    if name in PENDING - set(RESULTS):
+        pytest.skip(f"{name} is not measured yet")
+    rows = filter(speed_rows.timed, speed_rows.filled(RESULTS[name]["rows"]))
+    assert any(what in f"{row['path']}, {row['peer']}" and row["bar"] == bar for row in rows)
 
 
 def build(folder, page, results):
