@@ -163,7 +163,7 @@ def shipped_diffusers(x0: Tensor, images: int = 3380, epochs: int = 100) -> Run:
         while True:
             clean = draw(x0, 16)
             e = torch.randn(clean.shape, device=clean.device)
-            t = torch.randint(0, 1000, (16,), device=clean.device).long()
+            t = torch.randint(0, 1000, (len(clean),), device=clean.device).long()
             loss = F.mse_loss(model(noise.add_noise(clean, e, t), t).sample.float(), e.float())
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
