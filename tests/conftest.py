@@ -12,6 +12,7 @@ import sys
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
 os.environ.setdefault("KEXUE_QUIET", "1")
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -37,8 +38,9 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
-    """Seed every generator before a test and restore it after; refuse a changed default dtype."""
+    """Seed every generator before a test, restore it after; refuse a changed dtype or style."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    style = {k: v for k, v in dict.items(matplotlib.rcParams) if k != "backend"}
     random.seed(0)
     np.random.seed(0)
     torch.random.default_generator.manual_seed(0)
@@ -48,7 +50,10 @@ def nothing_left_behind():
     torch.set_rng_state(before[2])
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
+    changed = {key for key, value in style.items() if dict.get(matplotlib.rcParams, key) != value}
+    dict.update(matplotlib.rcParams, style)
     assert dtype == torch.float32, f"the test left torch's default dtype at {dtype}"
+    assert not changed, f"the test left matplotlib's settings changed: {sorted(changed)}"
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib
 import pytest
 import torch
 
@@ -101,10 +102,11 @@ def test_missing_and_old_packages_come_with_the_command_that_helps(monkeypatch, 
 
 
 def test_the_setup_cell_says_in_a_sentence_what_is_too_old(monkeypatch, recwarn):
-    plot.setup()
-    assert not recwarn, "nothing is, here"
-    fake_versions(monkeypatch, ipywidgets="7.6.5", anywidget=None)
-    plot.setup()
+    with matplotlib.rc_context():
+        plot.setup()
+        assert not recwarn, "nothing is, here"
+        fake_versions(monkeypatch, ipywidgets="7.6.5", anywidget=None)
+        plot.setup()
     old, missing = sorted(str(w.message) for w in recwarn)[::-1]
     assert re.fullmatch(r"ipywidgets 7.6.5 is too old. Upgrade it: .*ipywidgets>=7.7.*", old)
     assert missing.startswith("anywidget is missing. Install it: ")

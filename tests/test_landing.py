@@ -89,13 +89,13 @@ def build(folder, equation="eq-one-a", leans="two on one: a reason"):
 def test_the_showcase_is_cut_out_of_the_chapter_with_its_run_card(tmp_path):
     page, warnings = build(tmp_path)
     assert warnings == ""
-    figures = page.select(".kx-show figure")
+    figures = page.select(".kx-front figure")
     assert [f.svg["aria-label"] for f in figures] == ["fig-one-a", "fig-one-b"]
     links = [f.select_one("figcaption a")["href"] for f in figures]
     assert links == ["one.html#fig-one-a", "one.html#fig-one-b"]
     assert "A caption." not in page.text
-    assert page.select_one(".kx-show .kx-eq .kx-mark.kx-defined summary")
-    assert page.select_one(".kx-show-1 a[href='one.html#equation-eq-one-a']")
+    assert page.select_one(".kx-front .kx-eq .kx-mark.kx-defined summary")
+    assert page.select_one(".kx-front-1 a[href='one.html#equation-eq-one-a']")
     made = "Computed by a CPU (x), 1 thread in 12 s with 0.50 GB, full preset, seed 3, 2026-01-02."
     assert made in page.text
     doors = [(a.text, a["href"]) for a in page.select(".kx-entrances a")]

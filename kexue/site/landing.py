@@ -143,12 +143,12 @@ def shown(app: Sphinx, here: str, wanted: dict[str, Any]) -> list[nodes.Node]:
     }
     boxes = []
     for number, (title, inside) in enumerate(parts.items()):
-        heading = nodes.paragraph("", "", nodes.strong("", title), classes=["kx-show-title"])
-        boxes.append(nodes.container("", heading, *inside, classes=[f"kx-show-{number}"]))
+        heading = nodes.paragraph("", "", nodes.strong("", title), classes=["kx-front-title"])
+        boxes.append(nodes.container("", heading, *inside, classes=[f"kx-front-{number}"]))
     doors = [part for door in entrances(app, here, page) for part in (door, " ")]
     row = nodes.paragraph("", "", *(nodes.Text(d) if d == " " else d for d in doors))
     row["classes"].append("kx-entrances")
-    return [row, nodes.container("", *boxes, classes=["kx-show"])]
+    return [row, nodes.container("", *boxes, classes=["kx-front"])]
 
 
 def entrances(app: Sphinx, here: str, page: str) -> list[nodes.Node]:

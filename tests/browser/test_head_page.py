@@ -96,17 +96,17 @@ def test_a_stranger_has_everything_on_the_first_screen_and_one_click_away(visit,
     seen = visit("book/index.html")
     page = seen.page
     page.evaluate(READY)
-    assert page.locator(".kx-show figure").count() == 2
-    for part in page.locator(".kx-show :is(input, summary, figure), .kx-entrances a").all():
+    assert page.locator(".kx-front figure").count() == 2
+    for part in page.locator(".kx-front :is(input, summary, figure), .kx-entrances a").all():
         assert part.bounding_box()["y"] < 800
 
-    drawn = page.locator(".kx-show .kx-drawn").first
-    before, slider = drawn.inner_html(), page.locator(".kx-show input[type=range]").first
+    drawn = page.locator(".kx-front .kx-drawn").first
+    before, slider = drawn.inner_html(), page.locator(".kx-front input[type=range]").first
     box = slider.bounding_box()
     slider.click(position={"x": box["width"] - 9, "y": box["height"] / 2})
     assert drawn.inner_html() != before
-    page.locator(".kx-show .kx-mark > summary").click()
-    assert page.locator(".kx-show .kx-how").inner_text().startswith("Proved")
+    page.locator(".kx-front .kx-mark > summary").click()
+    assert page.locator(".kx-front .kx-how").inner_text().startswith("Proved")
 
     page.locator(".kx-entrances a", has_text="slides").click()
     page.wait_for_selector("html.kxd-ready")

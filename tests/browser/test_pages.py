@@ -6,8 +6,8 @@ structure and sideways scrolling, then accessibility (which takes the page apart
 A violation of the page's Content-Security-Policy is a console error, of which there may be none.
 
 The table of what each page costs is printed at the end. Its times are from localhost, on this
-machine and with whatever else runs on it: they are never asserted. A page's own figures and
-explorers are not counted: they are what the reader came for.
+machine and with whatever else runs on it: they are never asserted, that nothing moves is. A page's
+own figures and explorers are not counted: they are what the reader came for.
 """
 
 import gzip
@@ -28,15 +28,19 @@ OWN = re.compile(
     re.DOTALL,
 )
 PACKED = (".woff", ".woff2", ".png", ".jpg", ".webp")
-# Largest contentful paint; what each long task took beyond 50 ms, summed: in ms.
+SHIFT = 0.05  # how far what was painted moves while a page loads; half of what is called good
+# Largest contentful paint; what each long task took beyond 50 ms, summed: in ms; layout shifts.
 OBSERVE = """
-window.kxTimes = {lcp: 0, tbt: 0};
+window.kxTimes = {lcp: 0, tbt: 0, cls: 0};
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) window.kxTimes.lcp = entry.startTime;
 }).observe({type: "largest-contentful-paint", buffered: true});
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) window.kxTimes.tbt += entry.duration - 50;
 }).observe({type: "longtask", buffered: true});
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.kxTimes.cls += entry.value;
+}).observe({type: "layout-shift", buffered: true});
 """
 # What is wrong with the mathematics, the pictures and the structure of a page, as a list of lines.
 FAULTS = r"""
@@ -129,9 +133,12 @@ def costs(request):
     """The rows of the table, which is printed when all pages were seen."""
     rows = []
     yield rows
-    lines = [f"{kb:7.0f} {n:9} {lcp:6.0f} {tbt:6.0f}  {name}" for kb, n, lcp, tbt, name in rows]
+    lines = [
+        f"{kb:7.0f} {n:9} {lcp:6.0f} {tbt:6.0f} {cls:5.3f}  {name}"
+        for kb, n, lcp, tbt, cls, name in rows
+    ]
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("\n     kB  requests LCP ms TBT ms", *lines, sep="\n")
+        print("\n     kB  requests LCP ms TBT ms shift", *lines, sep="\n")
 
 
 @pytest.mark.browser
@@ -149,8 +156,8 @@ def test_page(path, visit, violations, costs, site, address):
         files = {urlsplit(url).path[1:] for url in asked if url.startswith(address)}
         size = sum(wire(site / file, file) for file in files)
         times = page.evaluate("() => window.kxTimes")
-        costs.append((size / 1000, len(files), times["lcp"], times["tbt"], f"{path} {width}"))
-        assert size <= BYTES and len(files) <= REQUESTS, costs[-1]
+        costs.append((size / 1000, len(files), *times.values(), f"{path} {width}"))
+        assert size <= BYTES and len(files) <= REQUESTS and times["cls"] < SHIFT, costs[-1]
         assert page.evaluate(FAULTS) == []
         assert page.evaluate(OVERFLOW) == []
         assert page.evaluate(SMALL, 10 if width == 390 else 11.9) == []

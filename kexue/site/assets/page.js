@@ -13,6 +13,9 @@
   }
   paint(kept("mode"));
   dark.addEventListener("change", () => paint(root.dataset.mode));
+  // The letters of formulas are asked for before the first formula is read: with letters that come
+  // later, lines would break anew. Those that do not come are missed where they are used.
+  for (const font of ["1em KaTeX_Main", "italic 1em KaTeX_Math"]) document.fonts.load(font).catch(() => {});
 
   const find = (selector) => document.querySelector(selector);
   const press = {
