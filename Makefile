@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 BUILDER = import gc, sys; gc.disable(); sys.modules["rfc3987_syntax"] = None; import jupyter_book.cli.main as m; m.main()
 SPHINX := $(BIN)/python -c '$(BUILDER)' build . -W -n --keep-going
 # In the order in which they start: what takes longest goes first.
-STAGES := lint browser nbval unit mutate
+STAGES := lint browser nbval unit chapters mutate
 URL    ?=
 
 export PYTHONHASHSEED := 0
@@ -59,8 +59,11 @@ lint: $(STAMP) ## ruff, notebooks too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-unit: $(STAMP) ## unit tests and doctests, without the browser
-	$(PYTEST) --ignore=tests/browser --durations=8
+unit: $(STAMP) ## unit tests and doctests, without the browser and the chapters
+	$(PYTEST) --ignore=tests/browser --ignore=tests/chapters --durations=8
+
+chapters: $(STAMP) ## what the chapters print and their stored results say, computed another way
+	$(PYTEST) tests/chapters --durations=8
 
 mutate: $(STAMP) ## falsify the checked equations and premises: every mutant must be noticed (SAMPLE=0: all)
 	$(BIN)/python tools/mutate.py --sample $(or $(SAMPLE),20)

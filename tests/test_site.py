@@ -11,9 +11,11 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
 from matplotlib.figure import Figure
 
-from kexue.site import figures, math
+from kexue.site import figures, math, typography
 
 ROOT = Path(__file__).resolve().parent.parent
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1">{}</svg>'
@@ -198,3 +200,15 @@ def test_pictures_without_alt_text_fail_the_build(tmp_path):
     assert len([line for line in lines if "index.md" in line]) == 2
     assert len([line for line in lines if "HTML picture" in line]) == 1
     assert len(lines) == len(warnings.splitlines())
+
+
+def test_a_cell_below_another_says_what_it_is():
+    """Where a table asks for it, all cells of a row but the first begin with the column's head."""
+    text = "= === =\na b   c\n= === =\n1 two 3\n= === =\n\n"
+    document = publish_doctree(f".. class:: kx-labeled\n\n{text}{text}")
+    with_heads, without = document.findall(nodes.table)
+    typography.LabelCells(document).run()
+    row, other = ([e.astext() for e in t.findall(nodes.entry)][3:] for t in (with_heads, without))
+    assert row == ["1", "b\n\ntwo", "c\n\n3"] and other == ["1", "two", "3"]
+    (label, _), *_ = [e.children for e in with_heads.findall(nodes.entry) if e.astext() == row[1]]
+    assert label["classes"] == ["kx-label"]

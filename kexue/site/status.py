@@ -253,8 +253,8 @@ def table(
 ) -> nodes.table:
     """A table with a title, in the style of the ledger's."""
     anchor = "status-" + re.sub(r"\W+", "-", title.lower())
-    made = nodes.table("", nodes.title("", title), classes=["kx-ledger"], ids=[anchor])
-    made["classes"].append("colwidths-given")
+    made = nodes.table("", nodes.title("", title), ids=[anchor])
+    made["classes"] += ["kx-ledger", "kx-labeled", "colwidths-given"]
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=width) for width in widths]
     group += nodes.thead("", nodes.row("", *(nodes.entry("", line(text)) for text in head)))

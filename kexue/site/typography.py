@@ -1,9 +1,9 @@
-"""Keep on one line what belongs together: a formula and its punctuation, numbers in a table.
+"""Keep together what belongs together: a formula and its punctuation, a number and what it counts.
 
 A browser may break a line on either side of a typeset formula, which leaves full stops and commas
 alone at the start of the next line. Where punctuation touches a formula, the two become one
 unbreakable span; only HTML is concerned. In a table "0.19 to 0.25" would take three lines,
-"9 s" two.
+"9 s" two. On a phone and on paper a wide table stands cell below cell: each then says what it is.
 """
 
 from __future__ import annotations
@@ -62,6 +62,28 @@ class KeepNumbers(SphinxPostTransform):
                     text.parent.replace(text, nodes.Text(kept))
 
 
+class LabelCells(SphinxPostTransform):
+    """In a table of the class ``kx-labeled`` a cell repeats the head of its column.
+
+    The style sheet shows that where cells stand below each other, and the head where they do not.
+    """
+
+    default_priority = 910
+    formats = ("html",)
+
+    def run(self, **kwargs: object) -> None:
+        """Change the page's tables in place."""
+        for table in self.document.findall(nodes.table):
+            if "kx-labeled" not in table["classes"]:
+                continue
+            (head,) = table.findall(nodes.thead)
+            (body,) = table.findall(nodes.tbody)
+            names = [entry.astext() for entry in head[0]][1:]
+            for row in body:
+                for name, entry in zip(names, row[1:], strict=True):
+                    entry.insert(0, nodes.paragraph("", name, classes=["kx-label"]))
+
+
 def take(parent: nodes.TextElement, index: int, pattern: re.Pattern[str]) -> str:
     """Cut what matches ``pattern`` off the text at ``index`` and return it."""
     text = str(parent[index])
@@ -77,3 +99,4 @@ def setup(app: Sphinx) -> None:
     """Register the transforms."""
     app.add_post_transform(KeepPunctuation)
     app.add_post_transform(KeepNumbers)
+    app.add_post_transform(LabelCells)

@@ -99,6 +99,8 @@ def test_a_stranger_has_everything_on_the_first_screen_and_one_click_away(visit,
     assert page.locator(".kx-front figure").count() == 2
     for part in page.locator(".kx-front :is(input, summary, figure), .kx-entrances a").all():
         assert part.bounding_box()["y"] < 800
+    for words in page.locator(".kx-front-2 svg.kx-figure g[id*='-text_']").all():
+        assert words.bounding_box()["height"] > 8  # of letters alone: 11 pixels with what is around
 
     drawn = page.locator(".kx-front .kx-drawn").first
     before, slider = drawn.inner_html(), page.locator(".kx-front input[type=range]").first
