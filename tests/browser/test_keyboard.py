@@ -91,6 +91,26 @@ def test_menus_side_columns_and_the_color_mode(visit):
     seen.clean()
 
 
+def test_contents_say_where_one_is_also_far_from_any_heading(visit):
+    """The middle of each long section is gone to at once; then a deep link, which lands there."""
+    seen = visit(f"{CHAPTER}.html")
+    page = seen.page
+    contents = "#pst-page-toc-nav"
+    named = f"name => document.querySelector('{contents} [aria-current]')?.textContent === name"
+    links = page.locator(f"{contents} .toc-h2 > a").all()[2:12:3]
+    assert len(links) == 4
+    for link in links:
+        section = page.locator(link.get_attribute("href"))
+        section.evaluate("s => s.scrollIntoView({ block: 'start', behavior: 'instant' })")
+        section.evaluate("s => scrollBy({ top: s.offsetHeight / 2, behavior: 'instant' })")
+        page.wait_for_function(named, arg=link.text_content())
+    target = page.locator(".bd-article div[id^=equation-]").last.get_attribute("id")
+    page.goto(page.url.partition("#")[0] + "#" + target)
+    place = "id => Math.abs(document.getElementById(id).getBoundingClientRect().y)"
+    page.wait_for_function(f"id => ({place})(id) < 300", arg=target)
+    seen.clean()
+
+
 def test_a_dark_page_is_dark_from_the_first_line(chromium, address):
     """Before anything but the head was read: no flash of white."""
     context = chromium.new_context(color_scheme="dark")

@@ -82,24 +82,24 @@
       else target.removeAttribute("tabindex");
   });
 
-  /* The entry of the page's contents that is being read. */
+  /* The entry of the page's contents that is being read: of the innermost section that reaches over
+   * a line at a third of the window. */
   function follow() {
-    const entries = new Map();
+    const entries = new Map(), over = new Set();
     for (const link of document.querySelectorAll("#pst-page-toc-nav a[href^='#']")) {
-      const heading = document.getElementById(link.hash.slice(1))?.querySelector("h1, h2, h3");
-      if (heading) entries.set(heading, link);
+      const section = document.getElementById(link.hash.slice(1));
+      if (section) entries.set(section, link);
     }
     const watch = new IntersectionObserver((seen) => {
-      const last = seen.filter((one) => one.isIntersecting).pop();
-      if (!last) return;
-      for (const link of entries.values()) {
-        const here = link === entries.get(last.target);
-        link.classList.toggle("active", here);
-        if (here) link.setAttribute("aria-current", "true");
+      for (const { target, isIntersecting } of seen) over[isIntersecting ? "add" : "delete"](target);
+      const read = [...entries.keys()].filter((section) => over.has(section)).pop();
+      for (const [section, link] of entries) {
+        link.classList.toggle("active", section === read);
+        if (section === read) link.setAttribute("aria-current", "true");
         else link.removeAttribute("aria-current");
       }
-    }, { rootMargin: "0px 0px -70% 0px" });
-    for (const heading of entries.keys()) watch.observe(heading);
+    }, { rootMargin: "-33% 0px -67% 0px" });
+    for (const section of entries.keys()) watch.observe(section);
   }
 
   /* On paper a formula wider than its line is set smaller, or it would run into its number. */
