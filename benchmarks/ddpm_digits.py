@@ -8,7 +8,7 @@ clock is CPU seconds of training on one thread. Three contestants see the same 1
    DataLoader, AdamW at the step size and with the moving average of its example on FashionMNIST;
    batches of 16, because those of the example, 1024, allow a step in four seconds;
 2. the U-Net tuned: our loop, that is the data in one tensor, no loader, fused AdamW, the step size
-   along a cosine, a shorter moving average. Of step sizes 1e-3, 2e-3, 3e-3 and batches 16 and 64
+   along a cosine, a shorter moving average. Of step sizes 1e-3 and 3e-3 and batches 16 and 64
    the best. What does not help: channels_last (a fifth slower here), torch.compile (no
    faster for convolutions on a CPU, and a minute of CPU time to compile);
 3. ``kexue.nets.MLP`` in ``kexue.nets.train``, the chapter's network and settings.
@@ -229,7 +229,7 @@ def rows_of(contestants: dict[str, Contestant], rate: float) -> list[Row]:
     for name, other in peers.items():
         theirs = Median(points[-1][2] for points in other.runs)
         rows.append(Row("  at the end of the runs", name, "distance", theirs, ends))
-    rows.append(Row(f"  after {mine.runs[0][-1][0]:.0f} CPU s", "-", "distance", None, ends, 6))
+    rows.append(Row(f"digits, after {mine.runs[0][-1][0]:.0f} CPU s", "-", "distance", None, ends, 6))
     return rows
 
 

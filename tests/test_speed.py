@@ -25,11 +25,9 @@ PAGE = ROOT / "book" / "how-fast.md"
 RESULTS = {path.stem: json.loads(path.read_text()) for path in sorted(bench.RESULTS.glob("*.json"))}
 PENDING = {
     "ddpm_sampling",
-    "ddpm_digits",
     "softmax_noise_cuda",
     "explorers",
     "whole_book",
-    "two_gpus",
 }
 # What has to be compared: result, part of "path, peer", and the ratio that must be reached, or the
 # seconds where there is no peer. A name leaves PENDING when its result is stored.
