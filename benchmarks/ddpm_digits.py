@@ -229,7 +229,8 @@ def rows_of(contestants: dict[str, Contestant], rate: float) -> list[Row]:
     for name, other in peers.items():
         theirs = Median(points[-1][2] for points in other.runs)
         rows.append(Row("  at the end of the runs", name, "distance", theirs, ends))
-    rows.append(Row(f"digits, after {mine.runs[0][-1][0]:.0f} CPU s", "-", "distance", None, ends, 6))
+    last = mine.runs[0][-1][0]
+    rows.append(Row(f"digits, after {last:.0f} CPU s", "-", "distance", None, ends, 6))
     return rows
 
 
