@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kexue.explore.axes import AxisMemory
 from kexue.explore.capture import Drawing, capture
 from kexue.explore.controls import Control, nameof
 from kexue.explore.pack import Frame
@@ -51,6 +52,7 @@ class Layout:
     def __init__(self) -> None:
         self.key: tuple | None = None
         self.places: list = []
+        self.memory = AxisMemory()
 
     def apply(self, figure: Any) -> None:
         """Place the figure's axes like the first one's, if it is built alike."""
@@ -104,7 +106,7 @@ def draw(
             )
         known.add(id(drawing.figure))
     layout.apply(drawing.figure)
-    scene = record(drawing.figure)
+    scene = record(drawing.figure, layout.memory)
     drawing.figure.set_layout_engine("none")  # a picture of it must agree with the recording
     if not scene.primitives and not scene.obstacle:
         raise ValueError(

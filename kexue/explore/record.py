@@ -10,6 +10,8 @@ falls back to a picture.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
+from kexue.explore.axes import AxisMemory
 from kexue.explore.svg import attributes, color, commands, compress, layout, path_data, trace
 
 UNIT = 16  # coordinates are whole multiples of 1/UNIT point
@@ -60,19 +63,33 @@ class Scene:
         if clip is not None:
             left, right = np.clip([left, right], clip[0], clip[2])
             top, bottom = np.clip([top, bottom], clip[1], clip[3])
+        self.widen((left, top, right, bottom))
+
+    def widen(self, box: tuple[float, float, float, float]) -> None:
+        """Extend ``box`` by another one."""
         a, b, c, d = self.box
-        self.box = (min(a, left), min(b, top), max(c, right), max(d, bottom))
+        self.box = (min(a, box[0]), min(b, box[1]), max(c, box[2]), max(d, box[3]))
+
+    def take(self, other: Scene) -> None:
+        """Draw what another scene holds, too."""
+        self.primitives += other.primitives
+        self.obstacle = other.obstacle or self.obstacle
+        self.widen(other.box)
 
 
-def record(figure) -> Scene:
-    """Return what ``figure`` draws, its own background left out: the page is the paper."""
+def record(figure, memory: AxisMemory | None = None) -> Scene:
+    """Return what ``figure`` draws, its own background left out: the page is the paper.
+
+    Axes that look as in the figure before are taken from ``memory``.
+    """
     dpi, shown = figure.dpi, figure.patch.get_visible()
     try:
         figure.dpi = 72  # one pixel is one point
         figure.patch.set_visible(False)
         recorder = recorder_for(float(figure.bbox.width), float(figure.bbox.height))
         recorder.scene, recorder.groups = Scene(), []
-        figure.draw(recorder)
+        with memory.using(figure) if memory else nullcontext():
+            figure.draw(recorder)
     finally:
         figure.dpi = dpi
         figure.patch.set_visible(shown)
@@ -95,6 +112,15 @@ class Recorder(RendererBase):
         self.flip = Affine2D().scale(1, -1).translate(0, self.height)
         self.group: list | None = None
         self.groups: list[bool] = []  # open groups: whether black in it is ink, not data
+
+    def apart(self, draw: Callable[[], None]) -> Scene:
+        """Return what ``draw`` draws, which this scene does not get."""
+        whole, self.scene = self.scene, Scene()
+        try:
+            draw()
+            return self.scene
+        finally:
+            self.scene = whole
 
     # -- what matplotlib asks of a renderer ------------------------------------------------
     def get_canvas_width_height(self) -> tuple[float, float]:
