@@ -143,7 +143,10 @@ def picture(figure: Any, box: tuple, *, dots: int = DOTS) -> tuple[str, bytes, i
     height = figure.get_size_inches()[1] * 72
     region = Bbox([[left / 72, (height - bottom) / 72], [right / 72, (height - top) / 72]])
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dots, bbox_inches=region, facecolor="white")
+    fast = {"compress_level": 1}  # read again at once
+    figure.savefig(
+        out, format="png", dpi=dots, bbox_inches=region, facecolor="white", pil_kwargs=fast
+    )
     image = Image.open(out).convert("RGB")
     if image.getcolors(256) is None:
         small = image.quantize(96, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

@@ -125,8 +125,9 @@ def compress(pixels: np.ndarray) -> tuple[str, bytes]:
         image.save(out, "PNG", optimize=True)
         return "image/png", out.getvalue()
     image.save(out, "PNG", optimize=True)
-    lossy = io.BytesIO()
-    image.save(lossy, "WEBP", quality=85, method=6)
-    if len(lossy.getvalue()) < 0.7 * len(out.getvalue()) and min(pixels.shape[:2]) > 64:
-        return "image/webp", lossy.getvalue()
+    if min(pixels.shape[:2]) > 64:
+        lossy = io.BytesIO()
+        image.save(lossy, "WEBP", quality=85, method=6)
+        if len(lossy.getvalue()) < 0.7 * len(out.getvalue()):
+            return "image/webp", lossy.getvalue()
     return "image/png", out.getvalue()
