@@ -26,7 +26,6 @@ RESULTS = {path.stem: json.loads(path.read_text()) for path in sorted(bench.RESU
 PENDING = {
     "ddpm_sampling",
     "softmax_noise_cuda",
-    "explorers",
     "whole_book",
 }
 # What has to be compared: result, part of "path, peer", and the ratio that must be reached, or the
