@@ -1,7 +1,7 @@
-"""Run make targets, four at a time on two cores, time each, stop at the first failure.
+"""Run make targets, three at a time on two cores, time each, stop at the first failure.
 
 ``python tools/stages.py unit nbval lint`` is what ``make test`` calls. Stages start in the order
-given (the longest first keeps both cores busy to the end), two more than there are cores, because
+given (the longest first keeps both cores busy to the end), one more than there are cores, because
 browsers, kernels and servers are often waited for; what a stage prints comes in one piece when it
 is done. The last line adds up what the stages' pytest runs reported. ``JOBS=1`` runs them one after
 the other.
@@ -36,11 +36,11 @@ def run(stage: str) -> tuple[str, int, str, float]:
 
 
 def jobs() -> int:
-    """How many stages run at a time: ``JOBS``, or else two more than there are cores, at most 4."""
+    """How many stages run at a time: ``JOBS``, or else one more than there are cores, at most 3."""
     asked = os.environ.get("JOBS", "")
     if asked and not (asked.isdecimal() and int(asked) > 0):
         raise SystemExit(f"JOBS: got {asked!r}, needs a number of stages to run at a time")
-    return int(asked) if asked else min(4, (os.cpu_count() or 1) + 2)
+    return int(asked) if asked else min(3, (os.cpu_count() or 1) + 1)
 
 
 def main(stages: list[str]) -> int:
