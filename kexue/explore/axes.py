@@ -71,7 +71,7 @@ def axis_state(axis: Any) -> Any:
     ]
     least = None if axis.get_scale() == "linear" else float(axis.get_minpos())
     place = axes.bbox.get_points().tolist(), axes.viewLim.get_points().tolist(), least
-    return type(axis).__name__, place, spines, state(axis)
+    return place, spines, state(axis)
 
 
 class AxisMemory:
@@ -87,12 +87,11 @@ class AxisMemory:
         if dict.__ne__(mpl.rcParams, self.settings):
             self.settings = dict.copy(mpl.rcParams)
             self.kept.clear()
-        axes = figure.axes
         laid_out = isinstance(figure.get_layout_engine(), (PlaceHolderLayoutEngine, type(None)))
         aligned = any(list(g) for g in figure._align_label_groups.values())
         plain = laid_out and not aligned and not figure.subfigs
         replaced = []
-        for number, one in enumerate(axes if plain else ()):
+        for number, one in enumerate(figure.axes if plain else ()):
             if one.get_axes_locator() is None:
                 one.apply_aspect()
                 for axis in (one.xaxis, one.yaxis):
@@ -114,10 +113,8 @@ class AxisMemory:
         def draw(renderer: Recorder) -> None:
             found = self.kept.get(slot)
             if found is None or found[0] != now:
-                self.kept[slot] = found = (
-                    now,
-                    renderer.apart(lambda: type(axis).draw(axis, renderer)),
-                )
+                scene = renderer.apart(lambda: type(axis).draw(axis, renderer))
+                self.kept[slot] = found = now, scene
             renderer.scene.take(found[1])
             axis.stale = False
 

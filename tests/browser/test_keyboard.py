@@ -106,8 +106,8 @@ def test_contents_say_where_one_is_also_far_from_any_heading(visit):
         page.wait_for_function(named, arg=link.text_content())
     target = page.locator(".bd-article div[id^=equation-]").last.get_attribute("id")
     page.goto(page.url.partition("#")[0] + "#" + target)
-    place = "id => Math.abs(document.getElementById(id).getBoundingClientRect().y)"
-    page.wait_for_function(f"id => ({place})(id) < 300", arg=target)
+    place = "Math.abs(document.getElementById(id).getBoundingClientRect().y)"
+    page.wait_for_function(f"id => {place} < 300", arg=target)
     seen.clean()
 
 
