@@ -136,6 +136,9 @@ def test_shapes_blocks_and_precision(monkeypatch):
     torch.testing.assert_close(found.bias[:, 1, 2, 3].double(), alone.bias, rtol=1e-3, atol=1e-6)
     monkeypatch.setattr(exact, "SIZE", {"cpu": 1})
     torch.testing.assert_close(sweep(s, v, laws).mse, found.mse)
+    for name in ("SIZE", "ROWS", "LAWS"):  # as on a GPU: all at once
+        monkeypatch.setattr(exact, name, {})
+    torch.testing.assert_close(sweep(s, v, laws).mse, found.mse)
     half = sweep(s.half(), v.half(), laws).mse
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, sweep(s.half().float(), v.half().float(), laws).mse)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kexue.attention.noise import Common, Drop, Laplace, Noise, Normal, Uniform
 
-__all__ = ["Transform", "nodes", "transform"]
+__all__ = ["Transform", "averaged", "nodes", "transform"]
 
 F64 = torch.float64
 
@@ -67,11 +67,20 @@ def nodes(law: Noise) -> tuple[Tensor, Tensor]:
 
 def transform(law: Noise, y: Tensor) -> Transform:
     """``Transform`` of the law at points ``y`` in float64, in the shape of ``y``."""
-    eps, weights = (part.to(y.device) for part in nodes(law))
-    w = torch.exp(y[..., None] + eps)
-    kept, lost = torch.exp(-w) @ weights, -torch.expm1(-w) @ weights
+    return averaged(*(part.to(y.device) for part in nodes(law)), y)
+
+
+def averaged(eps: Tensor, weights: Tensor, y: Tensor) -> Transform:
+    """``Transform`` of a law with points and weights (Q,) at any ``y``, or of K laws with (K, Q),
+    each at its own ``y`` (K, Y)."""
+    w = torch.exp(y[..., None] + eps[..., None, :])
+
+    def mean(value: Tensor) -> Tensor:
+        return (value @ weights[..., None]).reshape(y.shape)
+
+    kept, lost = mean(torch.exp(-w)), mean(-torch.expm1(-w))
     log_phi = torch.where(lost < 0.5, torch.log1p(-lost), kept.log())
-    first, second = (torch.exp(power * eps - w) @ weights / kept for power in (1, 2))
+    first, second = (mean(torch.exp(power * eps[..., None, :] - w)) / kept for power in (1, 2))
     return Transform(log_phi * torch.exp(-y), first, second - first**2)
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from kexue.attention._transform import F64, Transform, nodes, transform
+from kexue.attention._transform import F64, Transform, averaged, nodes
 from kexue.attention.measures import rows_and_values
 from kexue.attention.noise import Noise
 
@@ -34,8 +34,10 @@ STEP = 0.25  # of the grid of logits
 EVERY = 2  # ln t is summed in steps twice as long: its integrands are as smooth as that
 STENCIL = 8  # grid points to which a key is given: Lagrange's polynomials of degree 7
 DEEPEST = 85.0  # nats below the heaviest key; farther down, float32 has no weights
-SIZE = {"cpu": 2**20}  # numbers in a block; 2**27 on other devices
+# A CPU works in its cache; other devices take much at once, for their time goes into launches.
+SIZE = {"cpu": 2**20}  # numbers in a block; 2**28 on other devices
 ROWS = {"cpu": 256}  # rows that share the work on the laws; 2**13 on other devices
+LAWS = {"cpu": 1}  # whose functions are found at once; all of them on other devices
 
 
 class Moments(NamedTuple):
@@ -83,16 +85,17 @@ def sweep(logits: Tensor, v: Tensor, laws: Sequence[Noise]) -> Moments:
         )
     grid = math.ceil(depth / STEP) + STENCIL
     tables = _tables(laws, grid, top, s)
-    # Rows are gathered a few at a time, in the cache; a few hundred then share the work on laws.
-    kind = s.device.type
-    size, rows = SIZE.get(kind, 2**27), ROWS.get(kind, 2**13)
-    block, heads = max(1, size // (grid * s.shape[-1])), max(1, rows // s.shape[-2])
+    # Rows are gathered some at a time; many then share the work on the laws.
+    kind, (T, n) = s.device.type, s.shape[-2:]
+    size, rows = SIZE.get(kind, 2**28), ROWS.get(kind, 2**13)
+    block, heads = max(1, size // (grid * n)), max(1, rows // T)
     parts = []
     for some, values in zip(s.split(heads), v.split(heads), strict=True):
+        few = max(1, block // T)
         gathered = [
             _gather(part, value, top, grid)
-            for head, value in zip(some, values, strict=True)
-            for part in head.split(block)
+            for head, value in zip(some.split(few), values.split(few), strict=True)
+            for part in head.split(block, 1)
         ]
         parts.append(_moments(torch.cat(gathered), *tables, size))
     shape = (len(laws), *lead, s.shape[-2])
@@ -102,40 +105,40 @@ def sweep(logits: Tensor, v: Tensor, laws: Sequence[Noise]) -> Moments:
 
 
 def _gather(s: Tensor, v: Tensor, top: float, grid: int) -> Tensor:
-    """Rows of log weights (R, n) and values (n, D), gathered on logits top, top - STEP, ...:
-    sums of p times v - o, |v - o|^2 and 1, shape (R, G, D + 2).
+    """Rows of log weights (H, R, n) and values (H, n, D), gathered on logits top, top - STEP, ...:
+    sums of p times v - o, |v - o|^2 and 1, shape (H R, G, D + 2).
 
     Each key is shared out among ``STENCIL`` grid points, so that polynomials of its logit are kept.
     """
     p = s.exp()
-    v = v - v.mean(0)
-    o = (p @ v)[:, None]
+    v = v - v.mean(-2, keepdim=True)
+    o = (p @ v)[..., None, :]
     place = ((top - s) / STEP).clamp(max=grid - STENCIL)  # hidden keys
     ends = torch.stack(place.aminmax()).tolist()  # where these rows begin and how far they go
     near = int(ends[0])
     size = math.ceil(ends[1]) - near + STENCIL
     place -= near
     first = (place.floor() - (STENCIL // 2 - 1)).clamp(min=0)
-    index = first.long()[:, None] + torch.arange(STENCIL, device=s.device)[:, None]
-    spread = s.new_zeros(len(s) * size, s.shape[-1])
-    spread.unflatten(0, (-1, size)).scatter_(1, index, _shares(place - first, p))
-    columns = torch.cat([v, v.square().sum(-1, keepdim=True), torch.ones_like(v[:, :1])], -1)
+    index = first.long()[..., None, :] + torch.arange(STENCIL, device=s.device)[:, None]
+    spread = s.new_zeros(len(s), s.shape[1] * size, s.shape[-1])
+    spread.unflatten(1, (-1, size)).scatter_(2, index, _shares(place - first, p))
+    columns = torch.cat([v, v.square().sum(-1, keepdim=True), torch.ones_like(v[..., :1])], -1)
     values, squares, mass = (
-        (spread @ columns).unflatten(0, (-1, size)).split([v.shape[-1], 1, 1], -1)
+        (spread @ columns).unflatten(1, (-1, size)).split([v.shape[-1], 1, 1], -1)
     )
     squares = squares - 2 * values @ o.mT + mass * o.square().sum(-1, keepdim=True)
     sums = torch.cat([values - mass * o, squares, mass], -1)
-    return functional.pad(sums, (0, 0, near, grid - near - size))
+    return functional.pad(sums, (0, 0, near, grid - near - size)).flatten(0, 1)
 
 
 def _shares(x: Tensor, p: Tensor) -> Tensor:
-    """p (R, n) times the polynomials that are 1 at one of 0, ..., STENCIL - 1 and 0 at the others
-    (Lagrange's), at x (R, n); shape (R, STENCIL, n)."""
+    """p (..., n) times the polynomials that are 1 at one of 0, ..., STENCIL - 1 and 0 at the others
+    (Lagrange's), at x (..., n); shape (..., STENCIL, n)."""
     factors = [x - k for k in range(STENCIL)]
     below = list(itertools.accumulate(factors[:-1], torch.mul, initial=p))
     above = list(itertools.accumulate(factors[:0:-1], torch.mul, initial=torch.ones_like(p)))[::-1]
     scale = [math.prod(k - j for j in range(STENCIL) if j != k) for k in range(STENCIL)]
-    return torch.stack([a * b / c for a, b, c in zip(below, above, scale, strict=True)], 1)
+    return torch.stack([a * b / c for a, b, c in zip(below, above, scale, strict=True)], -2)
 
 
 def _tables(laws: Sequence[Noise], grid: int, top: float, like: Tensor) -> tuple[Tensor, Transform]:
@@ -147,20 +150,30 @@ def _tables(laws: Sequence[Noise], grid: int, top: float, like: Tensor) -> tuple
     # The sums have one p: the second one of p^2 is a function of the logit, too.
     weight = torch.exp(top - STEP * torch.arange(grid, device=where, dtype=F64))
     times, functions = [], []
-    for law in laws:
-        eps, weights = nodes(law)
-        deep = grid * STEP if eps.isinf().any() else 0.0  # where the last key may be a light one
-        eps = eps[eps.isfinite() & (weights > 1e-17)]
-        low = -max(eps.max().item(), 0) - 18
-        count = math.ceil((5 - eps.min().item() + deep - low) / STEP)
-        # All that ln t + logit can be, top aside: rows are read from it.
-        log_t = low + STEP * torch.arange(-grid + 1, count, device=where, dtype=F64)
-        found = (part.unfold(0, grid, EVERY).flip(-1) for part in transform(law, log_t + top))
-        log_phi, first, variance = found
-        times.append(torch.exp(log_t[grid - 1 :: EVERY]))
-        functions.append(torch.stack([log_phi, first, variance * weight], 1))
-    t, parts = (pad_sequence(some, batch_first=True).to(like) for some in (times, functions))
+    at_once = LAWS.get(like.device.type, len(laws))
+    for start in range(0, len(laws), at_once):
+        rules = [nodes(law) for law in laws[start : start + at_once]]
+        ends = [_times(*rule, grid) for rule in rules]
+        low, count = torch.tensor(ends, dtype=F64).to(where).T[..., None]
+        step = torch.arange(-grid + 1, max(many for _, many in ends), device=where, dtype=F64)
+        # All that ln t + logit can be, top aside: rows are read from it. A law's last ln t repeats.
+        log_t = low + STEP * torch.minimum(step, count - 1)
+        points = (pad_sequence(list(parts), True).to(where) for parts in zip(*rules, strict=True))
+        found = averaged(*points, log_t + top)
+        log_phi, first, variance = (part.unfold(-1, grid, EVERY).flip(-1) for part in found)
+        at = slice(grid - 1, None, EVERY)
+        times += torch.exp(log_t[:, at]).where(step[at] < count, 0.0)
+        functions += torch.stack([log_phi, first, variance * weight], 2)
+    t, parts = (pad_sequence(some, True).to(like) for some in (times, functions))
     return t, Transform(*parts.unbind(2))
+
+
+def _times(eps: Tensor, weights: Tensor, grid: int) -> tuple[float, int]:
+    """The first ln t of a law with these points, and how many steps of ``STEP`` it takes."""
+    deep = grid * STEP if eps.isinf().any() else 0.0  # where the last key may be a light one
+    eps = eps[eps.isfinite() & (weights > 1e-17)]
+    low = -max(eps.max().item(), 0) - 18
+    return low, math.ceil((5 - eps.min().item() + deep - low) / STEP)
 
 
 def _moments(sums: Tensor, t: Tensor, table: Transform, size: int) -> tuple[Tensor, Tensor]:
