@@ -31,7 +31,7 @@ from kexue import diffusion, nets
 from kexue.schedule import DiscreteSchedule
 
 SMOKE = "--smoke" in sys.argv
-IMAGES, STEPS, REPEATS = (2, 4, 2) if SMOKE else (64, 100, 9)
+IMAGES, STEPS, REPEATS = (2, 4, 2) if SMOKE else (64, 100, 5)
 SIZES = {"2.6 M": (32, 64, 96)} if SMOKE else {"2.6 M": (32, 64, 96), "23 M": (96, 192, 288)}
 OURS = dict(channels=(64, 128), patch=2, join="add")
 ETA = {"DDIM": 0.0, "DDPM": 1.0}

@@ -21,7 +21,7 @@ FULL = dict(
     order=(0.4, 0.1, 0.8, 0.2, 0.6, 0.3, 0.5, 0.7),
     main=0.4,  # the exponent of their figure: with several seeds, and what is calibrated on
     seeds=3,
-    data_seeds=1,
+    data_seeds=3,
     task=dict(n_tasks=500, n_bits=100, k=3),
     train=dict(batch=20_000, lr=1e-3, test_per_task=500),
     widths=dict(widths=spaced(10, 500, 20), steps=100_000, evaluations=64),
