@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from laws import RESAMPLES, compare, curve, jumps, measured, power_law, predicted
@@ -38,6 +40,30 @@ def per_quantum(arrays: dict) -> dict:
         in_order=float((ranks < len(ranks)).mean()) if len(ranks) else 1.0,
         parameters_each=(arrays["parameters"] / learned.clip(1)).tolist(),
     )  # fmt: skip
+
+
+def twice(arrays: dict, alpha: float, n_tasks: int, windows: dict, n: int) -> list[dict]:
+    """Of a stage that was trained twice with the same seeds, the exponents of both times, and how
+    far its losses are apart, as standard deviations of their logarithms: those of one seed from one
+    time to the other, and those of one time from seed to seed."""
+    found = []
+    for direction in DIRECTIONS:
+        bounds = next(iter(windows[direction].values()))
+        now = curve(arrays, alpha, n_tasks, direction).window(**bounds)
+        used = torch.isin(curve(arrays, alpha, n_tasks, direction).at, now.at)
+        then = torch.from_numpy(arrays[f"before_{direction}"]).double()[:, used]
+        both = now.y[: len(then)]  # the first time there may have been fewer seeds
+        rows = measured([replace(now, y=y) for y in (then, both)], n)
+        found.append(
+            dict(
+                direction=direction, seeds=len(then),
+                measured=[row["measured"] for row in rows],
+                intervals=[row["interval"] for row in rows],
+                times=float(((both / then).log().square().mean() / 2).sqrt()),
+                seeds_apart=float(now.y.log().var(0).mean().sqrt()),
+            )
+        )  # fmt: skip
+    return found
 
 
 def own_law(c, rho: float) -> dict:
@@ -136,9 +162,15 @@ def fits(stages: dict[str, dict], recipe: dict, windows: dict, resamples: int = 
         for d in DIRECTIONS
         for r in sorted({1.0, rho.get(d, 1.0)})
     ]
+    again = {
+        str(alpha): twice(arrays, alpha, K, windows, resamples)
+        for alpha, arrays in whole.items()
+        if "before_steps" in arrays
+    }
     altered = {float(n.partition(",")[0]) for n in stages if "," in n}
     return dict(
         tasks=single, widths=by_width, rho=rho, counted=counted, cases=cases, own_law=own,
+        twice=again,
         ablation=[r for a in altered for r in ablated(stages, a, K, cases, windows, resamples)],
         claim={d: first[d]["closer_at_low"] for d in DIRECTIONS},
         holds=all(case["closer_at_low"] for case in first.values()),

@@ -51,6 +51,14 @@ def curve(arrays: dict, alpha: float, n_tasks: int, direction: str) -> Curve:
     )
 
 
+def before(arrays: dict) -> dict:
+    """What is kept of a stage that is trained again: the losses of its curves."""
+    return {
+        f"before_{direction}": curve(arrays, 1.0, 1, direction).y.float().numpy()
+        for direction in ("parameters", "steps", "data")
+    }
+
+
 def power_law(x: Tensor, y: Tensor, resamples: int = 20):
     return fit_power_law(x, y, resamples=resamples, generator=torch.Generator().manual_seed(0))
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import ask
+import laws
 import numpy as np
 import recipes
 import runs
@@ -93,7 +94,11 @@ def main() -> None:
         if name == "fits":
             metrics["fits"] = ask.fits(stages, recipe, windows, 1000 if full else 20)
         else:
+            first = stages.get(name) if metrics["seed"] == args.seed else None
             metrics["runs"][name], stages[name] = runs.stage(name, recipe, args.seed, say)
+            if first and "sizes" in first:
+                stages[name] |= laws.before(first)
+            metrics["seed"] = args.seed
             metrics.pop("fits", None)  # they were of other curves
         metrics["made"][name] = _run_card.revision()[0]
         metrics["seconds"][name] = round(time.perf_counter() - begin, 2)

@@ -13,6 +13,9 @@ A stage is one exponent alpha with one number of tasks. Its arrays, by name, los
 ``data_best`` (D, seeds)       index of the evaluation with the least mean loss: early stopping
 ``data_subtasks`` (D, K)       float16: every task's loss there, first seed
 ``data_each`` (D, seeds)       mean loss if every task were stopped at its own best evaluation
+
+Of a stage that was trained twice, of the first time: ``before_parameters`` (seeds, W),
+``before_steps`` (seeds, E), ``before_data`` (seeds, D), the losses that exponents are read off.
 """
 
 from __future__ import annotations
