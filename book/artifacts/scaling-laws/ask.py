@@ -12,6 +12,7 @@ from runs import THRESHOLDS, crossing
 from kexue.scaling import QuantaModel, exponent, fit_quanta
 
 DIRECTIONS = ("parameters", "steps", "data")
+RHO = {"measured": "rho", "interval": "rho_interval"}
 
 
 def times(arrays: dict, alpha: float, n_tasks: int) -> dict:
@@ -43,27 +44,28 @@ def per_quantum(arrays: dict) -> dict:
 
 
 def twice(arrays: dict, alpha: float, n_tasks: int, windows: dict, n: int) -> list[dict]:
-    """Of a stage that was trained twice with the same seeds, the exponents of both times, and how
-    far its losses are apart, as standard deviations of their logarithms: those of one seed from one
-    time to the other, and those of one time from seed to seed."""
+    """What was measured in a stage that was trained twice with the same seeds, both times.
+
+    Exponents, and how far the losses are apart, as standard deviations of their logarithms: those
+    of one seed from one time to the other (``times``), and those of one time from seed to seed
+    (``over_seeds``). Then rho of the steps.
+    """
     found = []
     for direction in DIRECTIONS:
-        bounds = next(iter(windows[direction].values()))
-        now = curve(arrays, alpha, n_tasks, direction).window(**bounds)
-        used = torch.isin(curve(arrays, alpha, n_tasks, direction).at, now.at)
-        then = torch.from_numpy(arrays[f"before_{direction}"]).double()[:, used]
+        whole = curve(arrays, alpha, n_tasks, direction)
+        now = whole.window(**next(iter(windows[direction].values())))
+        then = torch.from_numpy(arrays[f"before_{direction}"]).double()
+        then = then[:, torch.isin(whole.at, now.at)]
         both = now.y[: len(then)]  # the first time there may have been fewer seeds
         rows = measured([replace(now, y=y) for y in (then, both)], n)
-        found.append(
-            dict(
-                direction=direction, seeds=len(then),
-                measured=[row["measured"] for row in rows],
-                intervals=[row["interval"] for row in rows],
-                times=float(((both / then).log().square().mean() / 2).sqrt()),
-                seeds_apart=float(now.y.log().var(0).mean().sqrt()),
-            )
-        )  # fmt: skip
-    return found
+        row = {name: [r[name] for r in rows] for name in ("measured", "interval")}
+        row |= dict(times=float(((both / then).log().square().mean() / 2).sqrt()))
+        row |= dict(over_seeds=float(now.y.log().var(0).mean().sqrt()), seeds=len(then))
+        found.append(dict(of=direction) | row)
+    p = QuantaModel(alpha, n_tasks).frequency(torch.arange(1, n_tasks + 1))
+    rows = [jumps(torch.from_numpy(arrays[k][0]), p) for k in ("before_learned_at", "learned_at")]
+    both = {name: [r[which] for r in rows] for name, which in RHO.items() if which in rows[0]}
+    return [*found, dict(of="rho", seeds=len(arrays["learned_at"][0])) | both]
 
 
 def own_law(c, rho: float) -> dict:

@@ -52,11 +52,12 @@ def curve(arrays: dict, alpha: float, n_tasks: int, direction: str) -> Curve:
 
 
 def before(arrays: dict) -> dict:
-    """What is kept of a stage that is trained again: the losses of its curves."""
-    return {
+    """What is kept of a stage that is trained again: the losses of its curves, and S_k."""
+    losses = {
         f"before_{direction}": curve(arrays, 1.0, 1, direction).y.float().numpy()
         for direction in ("parameters", "steps", "data")
     }
+    return losses | {"before_learned_at": arrays["learned_at"]}
 
 
 def power_law(x: Tensor, y: Tensor, resamples: int = 20):

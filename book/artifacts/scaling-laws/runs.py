@@ -15,7 +15,8 @@ A stage is one exponent alpha with one number of tasks. Its arrays, by name, los
 ``data_each`` (D, seeds)       mean loss if every task were stopped at its own best evaluation
 
 Of a stage that was trained twice, of the first time: ``before_parameters`` (seeds, W),
-``before_steps`` (seeds, E), ``before_data`` (seeds, D), the losses that exponents are read off.
+``before_steps`` (seeds, E), ``before_data`` (seeds, D), the losses that exponents are read off, and
+``before_learned_at`` (2, seeds, K).
 """
 
 from __future__ import annotations
