@@ -198,8 +198,8 @@ def test_a_row_a_miss_and_a_card_in_words(tmp_path):
     assert page.dd.text.strip() == "Because."
     page, _ = build(tmp_path, "# A\n\n```{speed-summary} toy_cuda other\n```\n\n" + text, results)
     assert page.p.text == (
-        "Of 4 bars 3 are reached. Missed: fit, at once, Adam (2.5 of 4, short by a factor 1.6). "
-        "Not measured yet: other."
+        "Of 4 bars 3 are reached. Missed, each with its reason below: 1 of 4 in toy.py, one NVIDIA "
+        "H100 80GB HBM3. Not measured yet: other."
     )
     card = page.select_one(".kx-card-line").text
     for part in ("H100", "driver 580.1", "torch 2.11.0", "CUDA 13.0", "2026-11-22", "abcdef0"):

@@ -137,14 +137,18 @@ class SpeedSummary(Stored):
     """``{speed-summary} name ...``: how many bars are reached, and which are not."""
 
     def run(self) -> list[nodes.Node]:
-        """One sentence or two."""
+        """A sentence or three."""
         results = self.results()
-        rows = [row for stored in results.values() for row in stored["rows"] if row["bar"]]
-        missed = [
-            f"{row['path']}, {row['peer']} ({missing(row)})" for row in rows if not row["met"]
+        bars = {name: [row for row in r["rows"] if row["bar"]] for name, r in results.items()}
+        missed = {name: sum(not row["met"] for row in rows) for name, rows in bars.items()}
+        total = sum(map(len, bars.values()))
+        text = f"Of {total} bars {total - sum(missed.values())} are reached. "
+        where = [
+            f"{missed[name]} of {len(rows)} in {group(name, results[name]['card'])}"
+            for name, rows in bars.items()
+            if missed[name]
         ]
-        text = f"Of {len(rows)} bars {len(rows) - len(missed)} are reached. "
-        text += f"Missed: {'; '.join(missed)}. " if missed else ""
+        text += f"Missed, each with its reason below: {'; '.join(where)}. " if where else ""
         absent = [name for name in self.arguments[0].split() if name not in results]
         return [line(text + (f"Not measured yet: {', '.join(absent)}." if absent else ""))]
 
