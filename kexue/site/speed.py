@@ -56,8 +56,8 @@ class Stored(SphinxDirective):
                 continue
             found[name] = json.loads(path.read_text(encoding="utf-8"))
             found[name]["rows"] = list(filled(found[name]["rows"]))
-            if not found[name]["card"] and not found[name]["about"].get("no_card"):
-                self.warn("result %s has no run card, and does not say why", name)
+            if not found[name]["card"]:
+                self.warn("result %s has no run card", name)
         return found
 
     def warn(self, message: str, *arguments: str) -> None:
@@ -111,7 +111,7 @@ class Speed(Stored):
         """By how much bars are missed; rows of one reason together."""
         told: dict[nodes.definition, list[str]] = {}
         for row in missed:
-            label = f"{row['path']}, {row['peer']}"
+            label = row["path"] if row["peer"] == "-" else f"{row['path']}, {row['peer']}"
             reason = next((why[term] for term in why if term in label), None)
             if reason is None:
                 self.warn("%s misses its bar, and the page does not say why", label)
@@ -235,7 +235,7 @@ def card_line(stored: Mapping[str, Any]) -> nodes.paragraph:
     """A result's run card in a line."""
     card = stored["card"]
     if not card:
-        return line(stored["about"].get("no_card", "No run card."))
+        return line("No run card.")
     made = f"{card['date'][:10]}, revision {(card['revision'] or 'unknown')[:7]}"
     driver = f", driver {card['driver']}" if card["driver"] else ""
     words = f"{device(card)}{driver}, {versions(card)}, {card['precision']}; {made}"

@@ -15,7 +15,7 @@ from typing import Any
 
 BLUE, RED = "#3a7fc1", "#d6592b"
 COLORS = (BLUE, RED, "#2b9470", "#a766a3", "#ad7d0f", "#7d7d7d")
-DASHES = ("", "7 3", "2 3", "9 3 2 3", "", "7 3")
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2")  # not as many as colors: pairs repeat late
 SHAPES = {  # around the origin
     "dot": '<circle r="4.5"/>',
     "cross": '<path d="M-5-5L5 5M-5 5L5-5" fill="none" stroke="currentColor" stroke-width="2.5"/>',
