@@ -59,6 +59,13 @@ def curve(stages, stage: str, direction: str) -> tuple[np.ndarray, np.ndarray, n
     return x, at, np.exp(np.log(y).mean(-1))
 
 
+def within(direction: str, at: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which points lie in the window that was fixed beforehand."""
+    bounds = METRICS["windows"][direction][first(direction)["window"]]
+    some = (at >= bounds.get("low", 0)) & (at <= bounds.get("high", np.inf))
+    return some & np.maximum.accumulate(y < bounds.get("loss", np.inf))
+
+
 def test_every_file_is_the_one_on_the_card():
     there = {p.name for p in FOLDER.iterdir() if p.suffix == ".npz"}
     assert there | {"metrics.json"} == set(CARD.files)
@@ -109,11 +116,9 @@ def test_a_task_is_learned_where_its_curve_falls(stages, stage):
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_measured_exponents_again(stages, direction):
     """Least squares in the logarithms, against the fits that forgive outliers."""
-    bounds = METRICS["windows"][direction][first(direction)["window"]]
     for row in first(direction)["rows"]:
         x, at, y = curve(stages, str(row["alpha"]), direction)
-        some = (at >= bounds.get("low", 0)) & (at <= bounds.get("high", np.inf))
-        some &= np.maximum.accumulate(y < bounds.get("loss", np.inf))
+        some = within(direction, at, y)
         assert some.sum() == row["points"]
         slope = -np.polyfit(np.log(x[some]), np.log(y[some]), 1)[0]
         assert row["measured"] == pytest.approx(slope, abs=0.02)
@@ -133,15 +138,13 @@ def truncated(alpha: float, K: int, direction: str, x: np.ndarray, scale: float)
 def test_predictions_again(stages, direction):
     """Both laws from their definitions; one constant, calibrated at one alpha."""
     case = first(direction)
-    bounds = METRICS["windows"][direction][case["window"]]
     scale = case["scale"]["truncated"]
     for row in case["rows"]:
         alpha = row["alpha"]
         want = alpha if direction == "parameters" else alpha / (alpha + 1)
         assert row["infinite"] == pytest.approx(want, rel=1e-5)
         x, at, y = curve(stages, str(alpha), direction)
-        some = (at >= bounds.get("low", 0)) & (at <= bounds.get("high", np.inf))
-        some &= np.maximum.accumulate(y < bounds.get("loss", np.inf))
+        some = within(direction, at, y)
         losses = truncated(alpha, 500, direction, x[some], scale)
         slope = -np.polyfit(np.log(x[some]), np.log(losses), 1)[0]
         # Just below one quantum the law jumps to 1 bit: an outlier, and Huber's fits yield less
@@ -190,7 +193,8 @@ def test_early_stopping_of_the_mean_has_its_share():
         assert own["x"] == mean["x"]
         if own["alpha"] <= 0.4:
             assert own["infinite"] - 0.02 < own["measured"] < mean["measured"]
-            assert own["measured"] < own["truncated"] - 0.03
+            margin = 0.04 if own["alpha"] < 0.4 else 0.03  # there, the mean of three seeds
+            assert own["measured"] < own["truncated"] - margin
     assert case["mean_error_low"]["truncated"] > 5 * first("data")["mean_error_low"]["truncated"]
 
 
@@ -224,9 +228,7 @@ def test_a_second_training_with_the_same_seeds_differs_less_than_another_seed(st
     assert [row["of"] for row in rows] == list(DIRECTIONS) and rho["of"] == "rho"
     for row in rows:
         _, at, mean = curve(stages, main, row["of"])
-        bounds = METRICS["windows"][row["of"]][first(row["of"])["window"]]
-        some = (at >= bounds.get("low", 0)) & (at <= bounds.get("high", np.inf))
-        some &= np.maximum.accumulate(mean < bounds.get("loss", np.inf))
+        some = within(row["of"], at, mean)
         a = stages[main]
         last = dict(parameters=a["losses"][-1], steps=a["losses"][:, -1])
         now = np.log(last.get(row["of"], a["data_losses"].min(0))[some])

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from laws import RESAMPLES, compare, curve, jumps, measured, power_law, predicted
+from laws import DIRECTIONS, RESAMPLES, compare, curve, jumps, measured, power_law, predicted
 from runs import THRESHOLDS, crossing
 
 from kexue.scaling import QuantaModel, exponent, fit_quanta
 
-DIRECTIONS = ("parameters", "steps", "data")
 RHO = {"measured": "rho", "interval": "rho_interval"}
 
 

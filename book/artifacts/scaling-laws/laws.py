@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kexue.scaling import QuantaModel, exponent, fit_power_law
 
+DIRECTIONS = ("parameters", "steps", "data")
 LOW = 0.3  # "low alpha" means: up to here
 RESAMPLES = 1000
 
@@ -55,7 +56,7 @@ def before(arrays: dict) -> dict:
     """What is kept of a stage that is trained again: the losses of its curves, and S_k."""
     losses = {
         f"before_{direction}": curve(arrays, 1.0, 1, direction).y.float().numpy()
-        for direction in ("parameters", "steps", "data")
+        for direction in DIRECTIONS
     }
     return losses | {"before_learned_at": arrays["learned_at"]}
 

@@ -95,11 +95,10 @@ def main() -> None:
         if name == "fits":
             metrics["fits"] = ask.fits(stages, recipe, windows, 1000 if full else 20)
         else:
-            first = stages.get(name) if metrics["seed"] == args.seed else None
+            before, arrays = metrics["runs"].get(name), stages.get(name)
             metrics["runs"][name], stages[name] = runs.stage(name, recipe, args.seed, say)
-            if first and "sizes" in first:
-                stages[name] |= laws.before(first)
-            metrics["seed"] = args.seed
+            if before and before["seeds"][0] == args.seed and "sizes" in arrays:
+                stages[name] |= laws.before(arrays)
             metrics.pop("fits", None)  # they were of other curves
         metrics["made"][name] = _run_card.revision()[0]
         metrics["seconds"][name] = round(time.perf_counter() - begin, 2)
