@@ -93,8 +93,11 @@ def device(record: Mapping[str, Any]) -> str:
 
     >>> device({"device": "NVIDIA H200"}), device({"device": "2 × NVIDIA H200"})
     ('one NVIDIA H200', '2 × NVIDIA H200')
+    >>> device({"device": "CPU (x86_64), 2 thread(s)"})
+    'a CPU (x86_64), 2 threads'
     """
-    name = record["device"].replace("thread(s)", "thread").replace("CPU (", "a CPU (", 1)
+    name = record["device"].replace(" 1 thread(s)", " 1 thread").replace("thread(s)", "threads")
+    name = name.replace("CPU (", "a CPU (", 1)
     return name if re.match(r"a CPU|\d+ × ", name) else f"one {name}"
 
 
